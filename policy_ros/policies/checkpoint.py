@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints in LeRobot's layout: a directory with config.json, model.safetensors and two processor pipelines."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from policy_ros.errors import CheckpointError, ConfigurationError, RegistryError
+from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.device import choose_device
+from policy_ros.policies.files import (
+    PICKLE_ADVICE,
+    PICKLE_SUFFIXES,
+    read_json,
+    read_tensors,
+    tensor_shapes,
+    write_json,
+    write_tensors,
+)
+from policy_ros.policies.legacy import is_statistic, legacy_statistics
+from policy_ros.policies.limits import MAX_WEIGHTS_BYTES
+from policy_ros.policies.modes import NormalizationMode
+from policy_ros.policies.normalization import DEFAULT_EPS, Normalization
+from policy_ros.policies.processors import Processors, read_processors, write_processors
+from policy_ros.policies.registry import POLICY_REGISTRY
+
+if TYPE_CHECKING:
+    from policy_ros.policies.base import Policy
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+_NAMED_IN_MESSAGE = 3
+# Batch-normalisation layers with fixed statistics have no use for the count.
+_IGNORED_SUFFIX = ".num_batches_tracked"
+
+
+def load_checkpoint(directory: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Policy:
+    """The policy in a checkpoint directory, on ``device`` and in evaluation mode.
+
+    Nothing of the network's size is allocated before the weights file is known to have exactly its tensors. Weights of
+    lower precision are widened to float32.
+
+    Raises:
+        CheckpointError: a file is missing, corrupt or of an unsafe format, or does not fit the configuration.
+        ConfigurationError: the device is not available.
+        RegistryError: the configuration's ``type`` is no registered policy.
+    """
+    target = choose_device(device)
+    try:
+        policy = _read_policy(_checked_directory(Path(directory)))
+    except OSError as error:
+        raise CheckpointError(f"{directory}: cannot be read: {error}") from error
+    return policy.to(target).eval()
+
+
+def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
+    """Write a checkpoint directory that LeRobot 0.6.1 reads too."""
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    # Written last, so that an interrupted save cannot be taken for a whole checkpoint.
+    (path / CONFIG_FILE).unlink(missing_ok=True)
+    normalization, mapping = policy.normalization, policy.config.normalization_mapping
+    processors = Processors(mapping, normalization.eps, normalization.statistics(), policy.rename_map)
+    write_tensors(path / WEIGHTS_FILE, policy.state_dict())
+    write_processors(path, policy.config, processors, policy.device.type)
+    write_json(path / CONFIG_FILE, {"type": policy.name, "device": policy.device.type, **policy.config.to_dict()})
+
+
+def _read_policy(path: Path) -> Policy:
+    cls, config = _read_config(path / CONFIG_FILE)
+    shapes = tensor_shapes(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
+    processors = _processors(path, config, [name for name in shapes if is_statistic(name)])
+    config = dataclasses.replace(config, normalization_mapping=processors.mapping)
+    normalization = _normalization(path, config, processors)
+    with torch.device("meta"):
+        skeleton = cls(config, normalization).state_dict()
+    weights = {name: shape for name, shape in shapes.items() if not is_statistic(name)}
+    _check_fit(path / WEIGHTS_FILE, skeleton, weights, cls.computed_buffers)
+
+    policy = cls(config, normalization)
+    policy.rename_map = dict(processors.rename_map)
+    # Not strict, because the check above was, and knows which names may be missing or left over.
+    policy.load_state_dict(read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights), strict=False)
+    return policy
+
+
+def _checked_directory(path: Path) -> Path:
+    if path.is_file():
+        advice = PICKLE_ADVICE if path.suffix in PICKLE_SUFFIXES else f"give the directory that holds {CONFIG_FILE}"
+        raise CheckpointError(f"{path}: expected a checkpoint directory, got a file; {advice}")
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: expected a checkpoint directory, found nothing")
+    if not (path / WEIGHTS_FILE).exists():
+        found = sorted(entry.name for entry in path.iterdir())
+        pickles = [name for name in found if name.endswith(PICKLE_SUFFIXES)]
+        if pickles:
+            raise CheckpointError(f"{path}: expected {WEIGHTS_FILE}, got {pickles[0]}; {PICKLE_ADVICE}")
+        if f"{WEIGHTS_FILE}.index.json" in found:
+            raise CheckpointError(f"{path}: expected one {WEIGHTS_FILE}, got sharded weights; save it in one file")
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (path / name).exists():
+            raise CheckpointError(f"{path}: expected a checkpoint directory with {name}, which is missing")
+    return path
+
+
+def _read_config(path: Path) -> tuple[type[Policy], PolicyConfig]:
+    values = read_json(path)
+    kind = values.get("type")
+    if not isinstance(kind, str):
+        names = ", ".join(POLICY_REGISTRY.names())
+        raise CheckpointError(f"{path}: expected 'type' to name the policy, got {kind!r:.80}; available: {names}")
+    try:
+        cls = POLICY_REGISTRY.get(kind)
+        return cls, cls.config_class.from_dict(values)
+    except RegistryError as error:
+        raise RegistryError(f"{path}: {error}") from error
+    except ConfigurationError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _check_fit(
+    path: Path,
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, tuple[tuple[int, ...], bool]],
+    computed: frozenset[str],
+) -> None:
+    """Compare names, shapes and kinds of the network's tensors with those of the file."""
+    problems = [
+        f"missing '{name}' {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name not in found and name not in computed
+    ]
+    for name, (shape, floating) in found.items():
+        tensor = expected.get(name)
+        if tensor is None:
+            if not name.endswith(_IGNORED_SUFFIX):
+                problems.append(f"unexpected '{name}' {shape}")
+        elif tuple(tensor.shape) != shape:
+            problems.append(f"'{name}' expected {tuple(tensor.shape)}, got {shape}")
+        elif tensor.is_floating_point() != floating:
+            problems.append(f"'{name}' expected {tensor.dtype}, got another kind of number")
+    if problems:
+        shown = "; ".join(problems[:_NAMED_IN_MESSAGE])
+        more = f"; and {len(problems) - _NAMED_IN_MESSAGE} more" if len(problems) > _NAMED_IN_MESSAGE else ""
+        raise CheckpointError(f"{path} does not fit config.json: {shown}{more}")
+
+
+def _processors(path: Path, config: PolicyConfig, statistics: Sequence[str]) -> Processors:
+    """What the pipelines say, or the statistics among the weights (their names), whichever the checkpoint has."""
+    processors = read_processors(path, config)
+    if processors is not None and statistics:
+        raise CheckpointError(
+            f"{path}: statistics both in {WEIGHTS_FILE} and in processor files; remove the wrong ones"
+        )
+    if processors is not None:
+        return processors
+    mapping = config.normalization_mapping
+    if not statistics and any(mode is not NormalizationMode.IDENTITY for mode in mapping.values()):
+        raise CheckpointError(
+            f"{path}: no normalisation statistics: expected policy_preprocessor.json and policy_postprocessor.json, "
+            f"or the older layout's 'normalize_inputs.buffer_…' in {WEIGHTS_FILE}"
+        )
+    tensors = read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, statistics)
+    return Processors(mapping, DEFAULT_EPS, legacy_statistics(config, tensors), {})
+
+
+def _normalization(path: Path, config: PolicyConfig, processors: Processors) -> Normalization:
+    try:
+        return Normalization(config, processors.statistics, processors.eps)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
