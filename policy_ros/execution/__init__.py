@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chunk execution: the timeline of actions, strategies, the inference thread, pacing and the gate."""
+
+from policy_ros.execution.clock import Clock, SteadyClock, VirtualClock
+from policy_ros.execution.config import ExecutionConfig
+from policy_ros.execution.executor import ChunkExecutor
+from policy_ros.execution.gate import Gate, GateLimits, GateResult
+from policy_ros.execution.hold import Hold, HoldCause, Recovery
+from policy_ros.execution.inference import ChunkPolicy, GuidedPolicy
+from policy_ros.execution.pacing import Pacer
+from policy_ros.execution.statistics import SampleWindow, Summary
+from policy_ros.execution.status import ExecutionStatus
+from policy_ros.execution.strategies import Strategy, available_strategies, make_strategy
+from policy_ros.execution.tick import ExecutionState, Tick
+
+__all__ = [
+    "ChunkExecutor",
+    "ChunkPolicy",
+    "Clock",
+    "ExecutionConfig",
+    "ExecutionState",
+    "ExecutionStatus",
+    "Gate",
+    "GateLimits",
+    "GateResult",
+    "GuidedPolicy",
+    "Hold",
+    "HoldCause",
+    "Pacer",
+    "Recovery",
+    "SampleWindow",
+    "SteadyClock",
+    "Strategy",
+    "Summary",
+    "Tick",
+    "VirtualClock",
+    "available_strategies",
+    "make_strategy",
+]

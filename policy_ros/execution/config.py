@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the execution, validated when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from policy_ros.errors import ConfigurationError
+
+
+def _require(holds: bool, name: str, expected: str, value: object) -> None:
+    if not holds:
+        raise ConfigurationError(f"execution.{name}: expected {expected}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """How chunks are executed.
+
+    Attributes:
+        rate_hz: control rate [Hz]; one row is consumed per control tick.
+        mode: name of the strategy, see ``available_strategies()``.
+        execution_horizon: s, steps executed between two inferences; 0 lets the strategy choose.
+        lookahead_steps: rows of a ``Tick.window``, which is the tail a trajectory controller may run on its own.
+        max_consecutive_errors: failed inferences in a row (exception, wrong shape, values that are not finite) that
+            end in a hold.
+        inference_timeout_s: an inference that takes longer counts as hung and ends in a hold [s].
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    rate_hz: float = 50.0
+    mode: str = "overlap"
+    execution_horizon: int = 0
+    lookahead_steps: int = 10
+    max_consecutive_errors: int = 3
+    inference_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _require(math.isfinite(self.rate_hz) and self.rate_hz > 0.0, "rate_hz", "a positive rate", self.rate_hz)
+        _require(self.execution_horizon >= 0, "execution_horizon", "0 (automatic) or more", self.execution_horizon)
+        _require(self.lookahead_steps >= 1, "lookahead_steps", "at least 1", self.lookahead_steps)
+        _require(self.max_consecutive_errors >= 1, "max_consecutive_errors", "at least 1", self.max_consecutive_errors)
+        _require(self.inference_timeout_s > 0.0, "inference_timeout_s", "a positive time", self.inference_timeout_s)
+
+    @property
+    def period_s(self) -> float:
+        """dt, the control period [s]."""
+        return 1.0 / self.rate_hz

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the execution knows about itself, as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy_ros.execution.hold import HoldCause
+from policy_ros.execution.statistics import Summary
+from policy_ros.execution.tick import ExecutionState
+
+
+@dataclass(frozen=True)
+class ExecutionStatus:
+    """Snapshot; fields are named after those of ``msg/PolicyStatus.msg``.
+
+    Attributes:
+        state: of the newest tick.
+        mode: name of the strategy.
+        hold_cause: None unless a hold is in force.
+        hold_detail: one line with the facts, empty without a hold.
+        not_ready: why no observation could be had for the newest inference, empty if it could.
+        epoch: increases with every reset and every hold that drops the plan.
+        step: rows consumed in this epoch.
+        chunks: that took over since the start.
+        chunks_late: dropped because their epoch had ended or all their rows had passed.
+        chunks_rejected: dropped because of their shape or values.
+        inference_errors: exceptions of the policy or of the observation.
+        commands: ticks with a window.
+        holds: transitions to a hold.
+        holds_after_first_chunk: of these, after the first chunk took over.
+        queue_depth: rows left [steps].
+        horizon: H [steps].
+        execution_horizon: s of the newest chunk, or what the strategy aims at before there is one [steps].
+        delay: d measured for the newest chunk [steps].
+        feasible: d <= s <= H - d, where ticks without a row count as delay.
+        inference_latency: from taking the observation to the finished chunk [s].
+        command_period: between two ticks with a window [s].
+        observation_age: when its inference started [s].
+        gate_clamped: commanded rows that the gate changed.
+        gate_rejected: rows that the gate refused when they were due.
+        seam_jump: largest joint step across the newest seam between two chunks [rad, m].
+        inference_alive: whether the inference thread runs.
+    """
+
+    state: ExecutionState
+    mode: str
+    hold_cause: HoldCause | None
+    hold_detail: str
+    not_ready: str
+    epoch: int
+    step: int
+    chunks: int
+    chunks_late: int
+    chunks_rejected: int
+    inference_errors: int
+    commands: int
+    holds: int
+    holds_after_first_chunk: int
+    queue_depth: int
+    horizon: int
+    execution_horizon: int
+    delay: int
+    feasible: bool
+    inference_latency: Summary
+    command_period: Summary
+    observation_age: Summary
+    gate_clamped: int
+    gate_rejected: int
+    seam_jump: float
+    inference_alive: bool
