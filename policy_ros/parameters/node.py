@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the policy node, with description, unit, range and default: the only place that lists them.
+
+``docs/parameters.md`` is generated from this file (``make docs-table``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from policy_ros.parameters.schema import group, named_groups, parameter
+
+
+@dataclass(frozen=True)
+class PolicyParameters:
+    """Which policy runs, and where."""
+
+    type: str = parameter("", "Registered name. Empty: the type in the checkpoint's config.json")
+    path: str = parameter("", "Checkpoint directory or hub id. Empty: fresh weights (needs `policy.allow_untrained`)")
+    revision: str = parameter("", "Commit hash of a hub checkpoint; required for one")
+    roots: tuple[str, ...] = parameter(
+        (), "Directories a checkpoint must lie in, links resolved. Empty: any", fixed=True
+    )
+    device: str = parameter("", "Torch device, e.g. `cuda:0`. Empty: CUDA if there is one, else the CPU")
+    prompt: str = parameter("", "Task text for policies that take one", dynamic=True)
+    torch_threads: int = parameter(1, "CPU threads of the policy; more of them disturb the control tick", minimum=1)
+    allow_untrained: bool = parameter(False, "Allow fresh, untrained weights when `policy.path` is empty")
+    seed: int = parameter(0, "Seed of fresh weights", minimum=0)
+    untrained_mean: tuple[float, ...] = parameter((), "Fresh weights: pose that their actions lie around. Empty: 0")
+    untrained_std: tuple[float, ...] = parameter((), "Fresh weights: spread of their actions. Empty: 1", minimum=0.0)
+    overrides: str = parameter("", 'JSON object of configuration fields for fresh weights, e.g. `{"chunk_size": 20}`')
+
+
+@dataclass(frozen=True)
+class JointParameters:
+    """The joints of the robot in the order of the policy's state and action vectors."""
+
+    names: tuple[str, ...] = parameter((), "Joint names in the order of the policy's `action`; required")
+    state_names: tuple[str, ...] = parameter((), "Order of `observation.state` where it differs. Empty: `joints.names`")
+    topic: str = parameter("joint_states", "sensor_msgs/JointState topic")
+    reliability: str = parameter("best_effort", "QoS", choices=("best_effort", "reliable"))
+    max_age_s: float = parameter(0.2, "Older joint states make the robot hold", unit="s", minimum=0.001)
+    scale: tuple[float, ...] = parameter((), "Policy unit = robot unit * scale + offset, for each joint. Empty: 1")
+    offset: tuple[float, ...] = parameter((), "See `joints.scale`. Empty: 0")
+    conflict_tolerance: float = parameter(
+        0.02, "Two sources of one joint that alternate by more than this are a conflict", unit="rad or m", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """One camera; a camera of the checkpoint that is not configured gets these defaults."""
+
+    topic: str = parameter("", "Image topic. Empty: `camera/<name>/image_raw` (or `/compressed` below it)")
+    feature: str = parameter("", "Checkpoint feature. Empty: `observation.images.<name>`")
+    compressed: bool = parameter(False, "Subscribe to sensor_msgs/CompressedImage")
+    reliability: str = parameter("best_effort", "QoS", choices=("best_effort", "reliable"))
+    max_age_s: float = parameter(0.3, "No inference starts from an older image", unit="s", minimum=0.001)
+    shape: tuple[int, ...] = parameter((), "C, H, W of fresh weights; a checkpoint brings its own", minimum=1)
+
+
+@dataclass(frozen=True)
+class ObservationParameters:
+    """How samples become one observation."""
+
+    max_skew_s: float = parameter(0.1, "Largest spread of stamps within one observation", unit="s", minimum=0.0)
+    tail_s: float = parameter(
+        0.5,
+        "Committed actions go on for this long after a camera is older than its max_age_s, then hold",
+        unit="s",
+        minimum=0.0,
+    )
+    future_tolerance_s: float = parameter(0.1, "A stamp further ahead is dropped", unit="s", minimum=0.0)
+    environment_topic: str = parameter(
+        "environment_state", "std_msgs/Float64MultiArray for `observation.environment_state`, if the policy has it"
+    )
+    environment_max_age_s: float = parameter(0.3, "As for cameras", unit="s", minimum=0.001)
+    activation_timeout_s: float = parameter(
+        3.0, "Activation waits this long for every stream, then is refused", unit="s", minimum=0.0, maximum=60.0
+    )
+
+
+@dataclass(frozen=True)
+class ExecutionParameters:
+    """How chunks become commands."""
+
+    mode: str = parameter("overlap", "Execution strategy", choices=("overlap", "sync"), dynamic=True)
+    rate_hz: float = parameter(
+        50.0, "Control rate; the rate the policy was trained at", unit="Hz", minimum=1.0, maximum=1000.0
+    )
+    execution_horizon: int = parameter(
+        0,
+        "Steps between two inferences. 0: half the chunk, at most the checkpoint's n_action_steps",
+        minimum=0,
+        dynamic=True,
+    )
+    lookahead_steps: int = parameter(10, "Points of each trajectory command", unit="steps", minimum=2, maximum=1000)
+    inference_timeout_s: float = parameter(
+        10.0, "An inference that takes longer counts as hung: the robot holds until a reset", unit="s", minimum=0.1
+    )
+    max_consecutive_errors: int = parameter(3, "Failed inferences in a row before the robot holds", minimum=1)
+    stop_timeout_s: float = parameter(
+        1.0, "Longest wait for a running inference on deactivation", unit="s", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class GateParameters:
+    """The last check before the motors. A list has one value for each of `joints.names`; empty means unlimited."""
+
+    on_violation: str = parameter("clamp", "What a limit does to a command", choices=("clamp", "reject"))
+    position_min: tuple[float, ...] = parameter((), "Lower joint limits", unit="rad or m", unlimited=True)
+    position_max: tuple[float, ...] = parameter((), "Upper joint limits", unit="rad or m", unlimited=True)
+    margin: float = parameter(0.0, "Kept from both position limits", unit="rad or m", minimum=0.0)
+    max_velocity: tuple[float, ...] = parameter(
+        (), "Largest joint velocities", unit="rad/s or m/s", minimum=0.0, unlimited=True
+    )
+    max_jump: tuple[float, ...] = parameter(
+        (),
+        "A command further from the measured position makes the robot hold",
+        unit="rad or m",
+        minimum=0.0,
+        unlimited=True,
+    )
+
+
+@dataclass(frozen=True)
+class OutputParameters:
+    """One command topic with its own joints."""
+
+    type: str = parameter("joint_trajectory", "Command type", choices=("joint_trajectory", "position_array"))
+    topic: str = parameter("", "Command topic, e.g. `arm_controller/joint_trajectory`; required")
+    joints: tuple[str, ...] = parameter((), "Joints of this controller in its order; required")
+    lead_s: float = parameter(
+        -1.0, "joint_trajectory: start stamp lies this far in the future. Negative: one control period", unit="s"
+    )
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """All parameters of `policy_node`."""
+
+    autostart: bool = parameter(False, "Configure and activate on start")
+    enable_commands: bool = parameter(True, "False: a dry run, everything but the command topics")
+    allow_second_publisher: bool = parameter(False, "Activate although somebody else publishes on a command topic")
+    status_rate_hz: float = parameter(10.0, "Rate of ~/status", unit="Hz", minimum=0.1, maximum=200.0)
+    policy: PolicyParameters = group(PolicyParameters)
+    joints: JointParameters = group(JointParameters)
+    cameras: Mapping[str, CameraParameters] = named_groups(CameraParameters)
+    observation: ObservationParameters = group(ObservationParameters)
+    execution: ExecutionParameters = group(ExecutionParameters)
+    gate: GateParameters = group(GateParameters)
+    outputs: Mapping[str, OutputParameters] = named_groups(OutputParameters)
