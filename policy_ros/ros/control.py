@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control tick: freshness in, next rows out, on every command topic. Runs on the control thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.publisher import Publisher
+
+from policy_ros.data import ActionChunk
+from policy_ros.execution import ChunkExecutor, ExecutionState, HoldCause, Tick
+from policy_ros.observation import ObservationAssembler
+from policy_ros.ros.clocks import LocalTime
+from policy_ros.ros.convert import action_chunk_message
+from policy_ros.ros.outputs import Output
+
+_NS = 1_000_000_000
+
+
+class ControlTick:
+    """One call per control period. Once silenced, nothing is published any more, whatever still runs.
+
+    Args:
+        assembler: freshness and measured positions.
+        executor: what to command.
+        outputs: command topics; empty in a dry run.
+        chunks: publisher of ``~/action_chunk``.
+        measured_order: columns of the state vector that are the action joints.
+        joint_names: of the action vector.
+        policy_name: registered name, for ``~/action_chunk``.
+        dt_s: control period [s].
+        time: local time.
+    """
+
+    def __init__(
+        self,
+        *,
+        assembler: ObservationAssembler,
+        executor: ChunkExecutor,
+        outputs: Sequence[Output],
+        chunks: Publisher,
+        measured_order: Sequence[int],
+        joint_names: Sequence[str],
+        policy_name: str,
+        dt_s: float,
+        time: LocalTime,
+        report_error: Callable[[str], None],
+    ) -> None:
+        self._assembler = assembler
+        self._executor = executor
+        self._outputs = outputs
+        self._chunks = chunks
+        self._measured_order = list(measured_order)
+        self._joint_names = tuple(joint_names)
+        self._policy_name = policy_name
+        self._dt_s = dt_s
+        self._time = time
+        self._report_error = report_error
+        self._publishing = threading.Lock()
+        self._silent = True
+        self._previous: NDArray[np.float64] | None = None  # the row before, while the robot moves along
+        self._place: NDArray[np.float64] | None = None  # where the robot was last commanded to be
+
+    def __call__(self) -> None:
+        now_ns = self._time.now_ns()
+        conflicts = self._assembler.conflicts()
+        if conflicts:
+            self._executor.hold(HoldCause.JOINT_CONFLICT, "; ".join(conflicts))
+        positions = self._assembler.joint_positions()
+        measured = None if positions is None else positions[self._measured_order]
+        if not self._outputs and self._previous is not None:
+            measured = np.full(len(self._measured_order), np.nan)  # in a dry run the robot does not follow
+        tick = self._executor.tick(self._assembler.health(now_ns), measured)
+        with self._publishing:
+            if not self._silent:
+                self._publish(tick, now_ns)
+
+    def failed(self, error: Exception) -> None:
+        """The tick itself raised: the next one publishes the hold."""
+        self._report_error(f"control tick failed: {type(error).__name__}: {error}")
+        self._executor.hold(HoldCause.INTERNAL_ERROR, f"control tick: {type(error).__name__}: {error}")
+
+    def unsilence(self) -> None:
+        """Allow publishing."""
+        with self._publishing:
+            self._previous = self._place = None
+            self._silent = False
+
+    def silence(self) -> None:
+        """Publish one hold where the robot was last commanded, unless it holds already; after that nothing any more."""
+        with self._publishing:
+            if self._silent:
+                return
+            self._silent = True
+            if self._place is not None:
+                self._publish_hold(self._place)
+
+    def _publish(self, tick: Tick, now_ns: int) -> None:
+        stamp_ns = self._time.to_ros(now_ns)
+        if tick.window is not None:
+            for output in self._outputs:
+                output.publish(tick.window, self._previous, stamp_ns)
+            self._previous = self._place = tick.window[0]
+        else:
+            self._previous = None  # the robot comes to rest
+        if tick.hold is not None:
+            self._publish_hold(tick.hold)
+        if tick.state in (ExecutionState.HOLDING, ExecutionState.WAITING):
+            self._place = None  # what was commanded before a hold or a reset is no place to return to
+        if tick.chunk is not None:
+            self._chunks.publish(self._chunk_message(tick.chunk, tick.step, stamp_ns))
+
+    def _publish_hold(self, positions: NDArray[np.float64]) -> None:
+        for output in self._outputs:
+            output.publish_hold(positions)
+
+    def _chunk_message(self, chunk: ActionChunk, step: int, stamp_ns: int):
+        return action_chunk_message(
+            chunk,
+            policy=self._policy_name,
+            joint_names=self._joint_names,
+            dt_s=self._dt_s,
+            stamp_ns=stamp_ns - round((step - chunk.first_step) * self._dt_s * _NS),
+            observation_stamps_ns={stream: self._time.to_ros(ns) for stream, ns in chunk.observation_stamps_ns.items()},
+        )

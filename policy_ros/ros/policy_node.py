@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node: parameters, transitions, services, status and diagnostics. It only wires parts together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.timer import Timer
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from policy_ros.errors import ConfigurationError
+from policy_ros.msg import ActionChunk, PolicyStatus
+from policy_ros.parameters import build
+from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.policy import load_policy_for, release_memory
+from policy_ros.ros.declare import DeclaredParameters
+from policy_ros.ros.diagnostics import diagnostic_array, lifecycle_status, runtime_diagnostics
+from policy_ros.ros.guarded import guarded, guarded_service
+from policy_ros.ros.lifecycle import ManagedNode
+from policy_ros.ros.managed_process import run_managed
+from policy_ros.ros.process import run_process
+from policy_ros.ros.qos import STATUS
+from policy_ros.ros.runtime import PolicyRuntime
+from policy_ros.ros.status import status_message
+
+
+class PolicyNode(ManagedNode):
+    """Runs one policy on one robot. See docs/architecture.md for the way of the data."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__("policy", **kwargs)
+        self._runtime: PolicyRuntime | None = None
+        self._lingering: PolicyRuntime | None = None  # its inference had not ended when it was cleaned up
+        self._status_timer: Timer | None = None
+        self._group = MutuallyExclusiveCallbackGroup()
+        self._declared = DeclaredParameters(
+            self, NodeParameters, locked=self._why_locked, check=self._check_change, applied=self._apply_change
+        )
+        self._chunks = self.create_publisher(ActionChunk, "~/action_chunk", STATUS)
+        self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATUS)
+        self.create_service(Trigger, "~/reset", guarded_service(self, self._on_reset), callback_group=self._group)
+        self.create_subscription(String, "~/prompt", guarded(self, self._on_prompt), 1, callback_group=self._group)
+        self._every(1.0, self._publish_diagnostics)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node shall configure and activate itself."""
+        return self.get_parameter("autostart").value
+
+    # Transitions
+
+    def configure(self) -> None:
+        if self._lingering is not None and self._lingering.executor.alive:
+            raise ConfigurationError(
+                "an inference of the previous policy still runs and cannot be ended; wait for it or restart the node"
+            )
+        self._lingering = None
+        parameters: NodeParameters = self._declared.read()
+        policy = load_policy_for(parameters)
+        parameters = build.with_cameras_of(parameters, policy)
+        self._runtime = PolicyRuntime(self, parameters, policy, self._chunks)
+        self._status_timer = self._every(1.0 / parameters.status_rate_hz, self._publish_status)
+        self.get_logger().info(
+            f"configured '{policy.name}' from '{parameters.policy.path or 'fresh, untrained weights'}' "
+            f"on {policy.device}: {policy.config.chunk_size} x {len(parameters.joints.names)} actions "
+            f"at {parameters.execution.rate_hz:g} Hz"
+        )
+
+    def activate(self) -> None:
+        self._runtime.activate()
+        parameters = self._runtime.parameters
+        commands = "commands enabled" if parameters.enable_commands else "dry run, no commands"
+        self.get_logger().info(f"active: mode {parameters.execution.mode}, {commands}")
+
+    def deactivate(self) -> None:
+        if self._runtime is not None:
+            self._runtime.deactivate()
+
+    def cleanup(self) -> None:
+        runtime, self._runtime = self._runtime, None
+        if self._status_timer is not None:
+            self.destroy_timer(self._status_timer)
+            self._status_timer = None
+        if runtime is None:
+            return
+        runtime.destroy()
+        if runtime.executor.alive:
+            self._lingering = runtime
+        del runtime
+        release_memory()
+
+    # Parameters
+
+    def _why_locked(self) -> str:
+        if self._runtime is None and self.state_label in ("unconfigured", "finalized"):
+            return ""
+        return f"cannot change while the node is '{self.state_label}'; deactivate and clean up, set it, configure again"
+
+    def _check_change(self, parameters: NodeParameters) -> None:
+        runtime = self._runtime
+        if runtime is not None:
+            runtime.make_strategy(parameters)
+
+    def _apply_change(self, parameters: NodeParameters) -> None:
+        runtime = self._runtime
+        if runtime is not None:
+            runtime.apply(parameters)
+
+    # Topics and services
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        runtime = self._runtime
+        if runtime is None or self.state_label != "active":
+            response.message = f"expected an active node, it is '{self.state_label}'; activate it"
+            return response
+        response.success = True
+        response.message = f"epoch {runtime.reset('reset requested')}"
+        return response
+
+    def _on_prompt(self, message: String) -> None:
+        runtime = self._runtime
+        if runtime is not None:
+            runtime.set_task(message.data)
+
+    def _publish_status(self) -> None:
+        runtime = self._runtime
+        if runtime is not None:
+            self._status.publish(status_message(runtime, self.get_clock().now().to_msg()))
+
+    def _publish_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name().lstrip("/")
+        runtime = self._runtime
+        entries = [] if runtime is None else runtime_diagnostics(name, runtime, active=self.state_label == "active")
+        warnings = [] if runtime is None else runtime.warnings()
+        entries.insert(0, lifecycle_status(name, self.state_label, warnings))
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), entries, hardware_id=name))
+
+    def _every(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        # On the steady clock: status must go on while a simulated clock stands still.
+        return self.create_timer(
+            period_s, guarded(self, callback), callback_group=self._group, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the executable ``policy_node``."""
+    return run_process("policy_node", argv, lambda stop: run_managed(PolicyNode(), stop))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

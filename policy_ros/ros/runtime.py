@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything a configured node owns: built on configure, started and stopped on (de)activate, destroyed on cleanup."""
+
+from __future__ import annotations
+
+import dataclasses
+import time as wall
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rclpy.publisher import Publisher
+
+from policy_ros.errors import ConfigurationError, PolicyRosError
+from policy_ros.execution import ChunkExecutor, HoldCause, Pacer, SteadyClock, Strategy, make_strategy
+from policy_ros.observation import ObservationAssembler, ObservationConfig
+from policy_ros.parameters import build
+from policy_ros.parameters.node import NodeParameters
+from policy_ros.ros.clocks import SimulatedTime, StepFreeTime, watch_jumps
+from policy_ros.ros.control import ControlTick
+from policy_ros.ros.images import make_decoder
+from policy_ros.ros.inputs import Inputs
+from policy_ros.ros.lifecycle import ManagedNode
+from policy_ros.ros.outputs import OUTPUT_TYPES, Output
+from policy_ros.ros.stream_problems import StreamProblems
+from policy_ros.ros.topics import check_topics
+
+if TYPE_CHECKING:
+    from policy_ros.policies.base import Policy
+
+_POLL_S = 0.02
+_LOG_EVERY_S = 5.0
+_PACER_STOP_S = 0.5
+
+
+class PolicyRuntime:
+    """The parts between the input topics and the command topics, wired together.
+
+    Args:
+        node: owns the ROS entities.
+        parameters: full set; cameras of the policy included.
+        policy: loaded and warmed up.
+        chunks: publisher of ``~/action_chunk``.
+
+    Raises:
+        ConfigurationError: parameters that do not fit the policy or each other.
+    """
+
+    def __init__(self, node: ManagedNode, parameters: NodeParameters, policy: Policy, chunks: Publisher) -> None:
+        self.parameters = parameters
+        self.policy = policy
+        self.outputs: list[Output] = []
+        self.inputs: Inputs | None = None
+        self._node = node
+        self._jumps = None
+        self.time = SimulatedTime(node) if node.get_parameter("use_sim_time").value else self._step_free_time()
+        # Everything that can refuse comes before the first ROS entity is made.
+        build.check_joints(parameters, policy)
+        order = build.measured_order(parameters)
+        if parameters.enable_commands:
+            build.check_outputs(parameters)
+        check_topics(node, parameters)
+        observed = build.observation_config(parameters, policy)
+        self.assembler = ObservationAssembler(observed, make_decoder())
+        self.set_task(parameters.policy.prompt)
+        self.executor = self._make_executor()
+        try:
+            self._create_entities(observed, order, chunks)
+        except BaseException:
+            self.destroy()
+            raise
+
+    def _make_executor(self) -> ChunkExecutor:
+        return ChunkExecutor(
+            self.policy,
+            lambda: self.assembler.assemble(self.time.now_ns()),
+            strategy=self.make_strategy(self.parameters),
+            gate=build.make_gate(self.parameters),
+            scaling=build.action_scaling(self.parameters),
+            config=build.execution_config(self.parameters),
+            stamp_now_ns=self.time.now_ns,
+        )
+
+    def _create_entities(self, observed: ObservationConfig, order: list[int], chunks: Publisher) -> None:
+        node, parameters = self._node, self.parameters
+        dt_s = 1.0 / parameters.execution.rate_hz
+        if parameters.enable_commands:
+            self._create_outputs(dt_s)
+        self.inputs = Inputs(node, self.assembler, observed, parameters, self.time)
+        self.problems = StreamProblems(node, self.assembler, self.inputs.topics)
+        self._tick = ControlTick(
+            assembler=self.assembler,
+            executor=self.executor,
+            outputs=self.outputs,
+            chunks=chunks,
+            measured_order=order,
+            joint_names=parameters.joints.names,
+            policy_name=self.policy.name,
+            dt_s=dt_s,
+            time=self.time,
+            report_error=lambda text: node.get_logger().error(text, throttle_duration_sec=_LOG_EVERY_S),
+        )
+        pacing_clock = self.time if isinstance(self.time, SimulatedTime) else SteadyClock()
+        self._pacer = Pacer(dt_s, self._tick, pacing_clock, on_error=self._tick.failed)
+        if isinstance(self.time, SimulatedTime):
+            self._jumps = watch_jumps(node, self._on_jump)
+
+    def activate(self) -> None:
+        """Wait for every stream, check the command topics, start.
+
+        Raises:
+            PolicyRosError: what is missing or in the way.
+        """
+        self.assembler.clear()
+        self.inputs.accepting = True
+        timeout_s = self.parameters.observation.activation_timeout_s
+        self._wait_for_clock(timeout_s)
+        self._wait_for_streams(timeout_s)
+        self._check_command_topics()
+        self._warn_of_missing_limits()
+        conflicts = self.assembler.conflicts()
+        if conflicts:
+            raise ConfigurationError("; ".join(conflicts))
+        self.executor.start()
+        self._tick.unsilence()
+        self._pacer.start()
+
+    def deactivate(self) -> None:
+        """Hold, then stop everything within a bound."""
+        self._tick.silence()
+        if self.inputs is not None:
+            self.inputs.accepting = False
+        if not self._pacer.stop(_PACER_STOP_S):
+            self._node.get_logger().error(f"the control thread did not end within {_PACER_STOP_S:g} s; it is silenced")
+        if not self.executor.stop(self.parameters.execution.stop_timeout_s):
+            self._node.get_logger().warning(
+                f"an inference did not end within {self.parameters.execution.stop_timeout_s:g} s; its result will be "
+                "dropped, and configuring is refused until it has ended"
+            )
+
+    def destroy(self) -> None:
+        """Remove all ROS entities. The policy is freed with the last reference to this object."""
+        if self._jumps is not None:
+            self._jumps.unregister()
+        if self.inputs is not None:
+            self.inputs.destroy()
+        while self.outputs:
+            self.outputs.pop().destroy()
+
+    def make_strategy(self, parameters: NodeParameters) -> Strategy:
+        """The strategy for these parameters and this policy's chunks.
+
+        Raises:
+            ConfigurationError: mode or horizon do not fit the chunks.
+        """
+        config = self.policy.config
+        return make_strategy(
+            build.execution_config(parameters), horizon=config.chunk_size, n_action_steps=config.n_action_steps
+        )
+
+    def apply(self, parameters: NodeParameters) -> None:
+        """Take over what changed of what may change while running, at the next chunk boundary."""
+        before, self.parameters = self.parameters, dataclasses.replace(parameters, cameras=self.parameters.cameras)
+        if parameters.execution != before.execution:
+            self.executor.set_strategy(self.make_strategy(parameters))
+        if parameters.policy.prompt != before.policy.prompt:
+            self.set_task(parameters.policy.prompt)
+
+    def set_task(self, text: str) -> None:
+        """Task text of the next observations; an empty one is none."""
+        self.assembler.set_task(text or None)
+
+    def reset(self, reason: str) -> int:
+        """Leave a hold: forget every plan, and conflicts between sources. Returns the new epoch."""
+        self.assembler.forgive()
+        return self.executor.reset(reason)
+
+    def warnings(self) -> list[str]:
+        """What is suspicious around the node while it runs."""
+        found = list(self.inputs.mismatches.values())
+        for output in tuple(self.outputs):
+            others = output.other_publishers()
+            if others:
+                found.append(f"'{output.topic}' has other publishers: {', '.join(others)}")
+            if output.listeners() == 0:
+                found.append(f"nobody listens to '{output.topic}'")
+        return found
+
+    def _create_outputs(self, dt_s: float) -> None:
+        for name, output in self.parameters.outputs.items():
+            self.outputs.append(
+                OUTPUT_TYPES[output.type](
+                    self._node,
+                    name=name,
+                    topic=output.topic,
+                    joints=output.joints,
+                    joint_names=self.parameters.joints.names,
+                    dt_s=dt_s,
+                    lead_s=dt_s if output.lead_s < 0.0 else output.lead_s,
+                )
+            )
+
+    def _check_command_topics(self) -> None:
+        for output in self.outputs:
+            others = output.other_publishers()
+            if others and not self.parameters.allow_second_publisher:
+                raise ConfigurationError(
+                    f"'{output.topic}' is already commanded by {', '.join(others)}; stop it, "
+                    "or set allow_second_publisher to true"
+                )
+            if output.listeners() == 0:
+                self._node.get_logger().warning(
+                    f"nobody listens to '{output.topic}': is the controller of outputs.{output.name} running?"
+                )
+
+    def _warn_of_missing_limits(self) -> None:
+        gate = self.parameters.gate
+        missing = [
+            name for name in ("position_min", "position_max", "max_velocity", "max_jump") if not getattr(gate, name)
+        ]
+        if missing and self.parameters.enable_commands:
+            self._node.get_logger().warning(
+                f"not set: gate.{', gate.'.join(missing)}; in these commands are limited by the controller only"
+            )
+
+    def _wait_for_clock(self, timeout_s: float) -> None:
+        if isinstance(self.time, SimulatedTime) and not self._wait(lambda: self.time.now_ns() > 0, timeout_s):
+            raise PolicyRosError(
+                f"use_sim_time is true but nothing came on '/clock' for {timeout_s:g} s; play a bag with --clock, "
+                "start the simulator, or set use_sim_time to false"
+            )
+
+    def _wait_for_streams(self, timeout_s: float) -> None:
+        if not self._wait(lambda: not self.assembler.missing(), timeout_s):
+            missing = self.assembler.missing()
+            raise PolicyRosError(f"{self.inputs.describe_missing(missing)}; waited {timeout_s:g} s")
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Poll on the steady clock, for what changes on other threads; a signal to end cuts it short."""
+        deadline = wall.monotonic() + timeout_s
+        while not condition():
+            if wall.monotonic() >= deadline or self._node.stopping.wait(_POLL_S):
+                return False
+        return True
+
+    def _step_free_time(self) -> StepFreeTime:
+        def warn(step_s: float) -> None:
+            self._node.get_logger().warning(
+                f"the wall clock was set by {step_s:+.3f} s; ages and pacing go on unchanged"
+            )
+
+        clock = self._node.get_clock()
+        return StepFreeTime(lambda: clock.now().nanoseconds, on_step=warn)
+
+    def _on_jump(self, jump_s: float) -> None:
+        self._node.get_logger().warning(f"simulated time jumped by {jump_s:+.3f} s: starting over")
+        self.assembler.clear()  # first: what was sampled before a jump back would look fresh after it
+        self.executor.hold(HoldCause.CLOCK_JUMP, f"simulated time jumped by {jump_s:+.3f} s")

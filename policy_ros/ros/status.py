@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``~/status``: the execution and its inputs as numbers that a plot can show."""
+
+from __future__ import annotations
+
+from builtin_interfaces.msg import Time
+
+from policy_ros.msg import PolicyStatus
+from policy_ros.ros.runtime import PolicyRuntime
+
+
+def status_message(runtime: PolicyRuntime, stamp: Time) -> PolicyStatus:
+    """What the node is doing now; windows of measurements cover the last minute."""
+    execution = runtime.executor.status()
+    message = PolicyStatus(
+        state=int(execution.state),
+        mode=execution.mode,
+        policy=runtime.policy.name,
+        hold_cause="" if execution.hold_cause is None else execution.hold_cause.name,
+        commands_enabled=runtime.parameters.enable_commands,
+        inference_latency=execution.inference_latency.newest,
+        inference_latency_p50=execution.inference_latency.p50,
+        inference_latency_p99=execution.inference_latency.p99,
+        command_period=execution.command_period.newest,
+        command_period_p50=execution.command_period.p50,
+        command_period_p99=execution.command_period.p99,
+        observation_age=execution.observation_age.newest,
+        observation_age_p50=execution.observation_age.p50,
+        observation_age_p99=execution.observation_age.p99,
+        **{name: getattr(execution, name) for name in _COUNTS},
+    )
+    message.header.stamp = stamp
+    _fill_streams(message, runtime)
+    for cause, count in runtime.assembler.drops.items():
+        setattr(message, f"dropped_{cause.value}", count)
+    return message
+
+
+# Fields that the message and the execution's status have under the same name.
+_COUNTS = (
+    "epoch",
+    "step",
+    "chunks",
+    "chunks_late",
+    "chunks_rejected",
+    "inference_errors",
+    "commands",
+    "holds",
+    "holds_after_first_chunk",
+    "queue_depth",
+    "horizon",
+    "execution_horizon",
+    "delay",
+    "feasible",
+    "gate_clamped",
+    "gate_rejected",
+    "seam_jump",
+)
+
+
+def _fill_streams(message: PolicyStatus, runtime: PolicyRuntime) -> None:
+    for stream, seen in runtime.assembler.statistics(runtime.time.now_ns()).items():
+        message.streams.append(stream)
+        message.stream_ages.append(seen.age_s)
+        message.stream_rates.append(seen.rate_hz)
+        message.stream_received.append(seen.received)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topic names of parameters, checked before anything is created under them."""
+
+from __future__ import annotations
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.node import Node
+from rclpy.validate_full_topic_name import validate_full_topic_name
+
+from policy_ros.errors import ConfigurationError
+from policy_ros.parameters.node import CameraParameters, NodeParameters
+
+
+def camera_topic(name: str, camera: CameraParameters) -> str:
+    """The topic a camera is subscribed on."""
+    return camera.topic or f"camera/{name}/image_raw" + ("/compressed" if camera.compressed else "")
+
+
+def check_topics(node: Node, parameters: NodeParameters) -> None:
+    """Refuse names that ROS does not allow.
+
+    Raises:
+        ConfigurationError: names the parameter.
+    """
+    topics = {
+        "joints.topic": parameters.joints.topic,
+        "observation.environment_topic": parameters.observation.environment_topic,
+    }
+    topics.update({f"cameras.{name}.topic": camera_topic(name, camera) for name, camera in parameters.cameras.items()})
+    topics.update({f"outputs.{name}.topic": output.topic for name, output in parameters.outputs.items()})
+    for parameter, topic in topics.items():
+        try:
+            validate_full_topic_name(expand_topic_name(topic, node.get_name(), node.get_namespace()))
+        except (InvalidTopicNameException, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigurationError(f"{parameter}: expected a topic name, got '{topic}': {reason}") from None
