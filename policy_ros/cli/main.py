@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``policy-ros``: dispatches to the subcommands.
+
+Each prints a readable summary, or with ``--json`` one JSON object on stdout and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from policy_ros.cli import doctor, run, sim
+from policy_ros.errors import PolicyRosError
+
+_COMMANDS = (run, sim, doctor)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="policy-ros", description="Run learned manipulation policies on a ROS 2 robot."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        command = module.add_parser(commands)
+        command.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
+        command.set_defaults(execute=module.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; the exit status of the subcommand, 2 for a usage error."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        return arguments.execute(arguments)
+    except PolicyRosError as error:
+        print(f"policy-ros {arguments.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
