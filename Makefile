@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# Needs python3 (3.10 to 3.13) with venv, and a C++ compiler. Everything goes into .venv and build/.
+PYTHON ?= python3
+export PYTHON
+
+VENV := scripts/venv.sh
+
+.PHONY: help setup demo test lint format colcon docs-table clean
+
+help:                ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:               ## create .venv and install the package into it
+	@scripts/setup.sh
+
+demo: setup          ## simulated robot and policy node for 30 s, then a summary
+	@$(VENV) python scripts/demo.py $(ARGS)
+
+test: setup lint     ## lint, then all tests against the installed package: make test ARGS="-k gate"
+	@scripts/test.sh $(ARGS)
+
+lint: setup          ## formatting, lint rules, types
+	@$(VENV) ruff format --check --quiet .
+	@$(VENV) ruff check --quiet .
+	@$(VENV) mypy
+
+format: setup        ## format and fix what can be fixed
+	@$(VENV) ruff format .
+	@$(VENV) ruff check --fix .
+
+colcon: setup        ## colcon build into install/, against the ROS 2 in .venv
+	@scripts/colcon.sh build
+
+docs-table: setup    ## write docs/parameters.md from the parameter schema
+	@$(VENV) python scripts/parameter_table.py
+
+clean:               ## remove what this file made
+	rm -rf .venv build install log demo .mypy_cache .pytest_cache .ruff_cache
