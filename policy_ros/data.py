@@ -83,6 +83,7 @@ class ActionChunk:
         execution_horizon: steps executed between two inferences when this chunk was requested.
         observation_stamps_ns: stamps of the observation it was computed from.
         inference_s: wall time of the inference [s]; feeds diagnostics only.
+        guided: whether the policy was guided to continue the chunk before.
     """
 
     actions: NDArray[np.float32]
@@ -93,6 +94,7 @@ class ActionChunk:
     delay_steps: int = 0
     observation_stamps_ns: Mapping[str, int] = field(default_factory=dict)
     inference_s: float = 0.0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "actions", _frozen_array(self.actions))

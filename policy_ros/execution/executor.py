@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from policy_ros.data import ActionChunk, JointScaling, Observation, StreamHealth
 from policy_ros.errors import ConfigurationError, ObservationError
+from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
-from policy_ros.execution.delay import DelayWindow, MeasuredDelay, is_feasible
+from policy_ros.execution.delay import MeasuredDelay, is_feasible
+from policy_ros.execution.delay_estimation import make_delay_estimator
 from policy_ros.execution.gate import Gate
 from policy_ros.execution.hold import Hold, HoldCause
 from policy_ros.execution.hold_latch import HoldLatch
@@ -90,7 +92,9 @@ class ChunkExecutor:
         self._state = ExecutionState.IDLE
         self._epoch = 0
         self._timeline = Timeline(len(scaling.names))
-        self._delays = DelayWindow()
+        self._delay = MeasuredDelay(0)  # newest in this epoch
+        self._expected_delay = make_delay_estimator(config)  # outlives epochs: a trait of this computer and policy
+        self._assessment = Assessment(strategy.name)  # of the newest inference that was begun
         self._newest: ActionChunk | None = None  # the chunk that took over last in this epoch
         self._unreported: ActionChunk | None = None  # it took over since the previous tick
         self._in_flight: InferenceRequest | None = None
@@ -175,11 +179,16 @@ class ChunkExecutor:
             window.summary(now_ns) for window in (seen.inference_latency, seen.command_period, seen.observation_age)
         )  # percentiles take a while: not under the lock
         with self._condition:
-            hold, delay, horizon = self._holds.current, self._delays.newest, self._strategy.shape.horizon
-            chosen = self._strategy.execution_horizon if self._newest is None else self._newest.execution_horizon
+            hold, strategy, newest = self._holds.current, self._strategy, self._newest
+            horizon = strategy.shape.horizon
+            chosen = strategy.execution_horizon if newest is None else newest.execution_horizon
+            expected = self._expected_delay.estimate() or 0
+            guided = newest is not None and newest.guided
             return ExecutionStatus(
                 state=self._state,
-                mode=self._strategy.name,
+                mode=strategy.mode,
+                active_mode=self._assessment.active_mode,
+                degradation=self._assessment.degradation,
                 hold_cause=None if hold is None else hold.cause,
                 hold_detail="" if hold is None else hold.detail,
                 not_ready=self._not_ready,
@@ -187,6 +196,7 @@ class ChunkExecutor:
                 step=self._timeline.step,
                 chunks=seen.chunks,
                 chunks_late=seen.chunks_late,
+                chunks_guided=seen.chunks_guided,
                 chunks_rejected=seen.chunks_rejected,
                 inference_errors=seen.inference_errors,
                 commands=seen.commands,
@@ -195,8 +205,10 @@ class ChunkExecutor:
                 queue_depth=self._timeline.remaining,
                 horizon=horizon,
                 execution_horizon=chosen,
-                delay=delay.consumed,
-                feasible=is_feasible(delay.needed, chosen, horizon),
+                delay=self._delay.consumed,
+                delay_estimate=expected,
+                feasible=not strategy.gapless or is_feasible(expected, chosen, horizon),
+                guidance_weight=self._config.guidance.max_weight if guided else 0.0,
                 inference_latency=latency,
                 command_period=period,
                 observation_age=age,
@@ -319,18 +331,34 @@ class ChunkExecutor:
         with self._condition:
             if not self._running or self._holds.stops_inference:
                 return None
-            if not self._strategy.wants_inference(self._timeline, self._newest):
+            strategy, timeline, newest = self._strategy, self._timeline, self._newest
+            expected = self._expected_delay.estimate()
+            if not strategy.wants_inference(timeline, newest, expected or 0):
                 return None
-            step, newest = self._timeline.step, self._newest
+            horizon = strategy.execution_horizon if newest is None else timeline.step - newest.first_step
+            if expected is None:  # nothing measured yet: as cautious as can be
+                expected = max(0, min(horizon, strategy.shape.horizon - horizon))
+            self._note(strategy.assess(expected, horizon))
+            guides = self._assessment.active_mode == strategy.name
             self._in_flight = InferenceRequest(
                 epoch=self._epoch,
-                first_step=step,
-                execution_horizon=self._strategy.execution_horizon if newest is None else step - newest.first_step,
+                first_step=timeline.step,
+                execution_horizon=horizon,
                 starved=self._starved_ticks,
                 started_ns=self._monotonic_ns(),
-                guidance=self._strategy.guidance(self._timeline, newest, self._delays),
+                guidance=strategy.guidance(timeline, expected, horizon) if guides else None,
             )
             return self._in_flight
+
+    def _note(self, assessment: Assessment) -> None:
+        """Keep the assessment of the inference that begins, and say when what acts has changed."""
+        before, self._assessment = self._assessment.active_mode, assessment
+        if assessment.active_mode == before:
+            return
+        if assessment.degradation:
+            _LOG.warning("%s instead of %s: %s", assessment.active_mode, self._strategy.mode, assessment.degradation)
+        else:
+            _LOG.info("%s acts", assessment.active_mode)
 
     def _finish_inference(self, request: InferenceRequest, outcome: Outcome) -> bool:
         if isinstance(outcome, Failed):
@@ -369,12 +397,21 @@ class ChunkExecutor:
         if self._timeline.remaining == 0:  # all its rows have passed
             seen.chunks_late += 1
             return False
-        if self._newest is not None:  # nothing is consumed during the first inference: it says nothing about delays
-            self._delays.record(delay)
+        if not self._warms_up(request):
+            self._expected_delay.record(delay)
+        self._delay = delay
         seen.chunks += 1
+        seen.chunks_guided += chunk.guided
         self._newest = self._unreported = chunk
         self._adopt_strategy()
         return True
+
+    def _warms_up(self, request: InferenceRequest) -> bool:
+        """Whether an inference says nothing about those to come.
+
+        During the first of an epoch nothing is consumed; the first guided one of a run may compile and fill caches.
+        """
+        return self._newest is None or (request.guidance is not None and self._measurements.chunks_guided == 0)
 
     def _make_chunk(self, request: InferenceRequest, inferred: Inferred, delay: MeasuredDelay) -> ActionChunk:
         return ActionChunk(
@@ -386,6 +423,7 @@ class ChunkExecutor:
             delay_steps=delay.consumed,
             observation_stamps_ns=inferred.observation.stamps_ns,
             inference_s=inferred.inference_s,
+            guided=request.guidance is not None,
         )
 
     def _on_internal_error(self, error: Exception) -> None:
@@ -397,7 +435,7 @@ class ChunkExecutor:
     def _begin_epoch(self) -> None:
         self._epoch += 1
         self._timeline.clear()
-        self._delays.clear()
+        self._delay = MeasuredDelay(0)
         self._newest = self._unreported = None
         self._last_command = None
         self._last_command_ns = None
@@ -410,3 +448,4 @@ class ChunkExecutor:
         if self._next_strategy is not None:
             self._strategy, self._next_strategy = self._next_strategy, None
             self._strategy.reset()
+            self._assessment = Assessment(self._strategy.name)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from policy_ros.data import JointScaling, Observation
 from policy_ros.execution.hold import HoldCause
 from policy_ros.execution.strategies import Guidance
+from policy_ros.rtc import GuidanceOptions
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class GuidedPolicy(ChunkPolicy, Protocol):
         prefix: NDArray[np.float32],
         delay: int,
         execution_horizon: int,
+        options: GuidanceOptions,
     ) -> NDArray[np.float32]:
         """Actions ``(H, A)`` in units of the checkpoint; so is the prefix ``(N, A)``."""
         ...
@@ -164,6 +166,7 @@ class Inference:
             prefix=self._scaling.to_policy(guidance.prefix),
             delay=guidance.delay,
             execution_horizon=guidance.execution_horizon,
+            options=guidance.options,
         )
 
 

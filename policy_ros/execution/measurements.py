@@ -14,6 +14,7 @@ class Measurements:
 
     chunks: int = 0
     chunks_late: int = 0
+    chunks_guided: int = 0
     chunks_rejected: int = 0
     inference_errors: int = 0
     commands: int = 0

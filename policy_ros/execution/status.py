@@ -16,7 +16,9 @@ class ExecutionStatus:
 
     Attributes:
         state: of the newest tick.
-        mode: name of the strategy.
+        mode: that was chosen.
+        active_mode: what acts: the mode, or what it was degraded to (rtc to blend to hold).
+        degradation: one line that says why ``active_mode`` is not the mode, or why it is short of time; else empty.
         hold_cause: None unless a hold is in force.
         hold_detail: one line with the facts, empty without a hold.
         not_ready: why no observation could be had for the newest inference, empty if it could.
@@ -24,6 +26,7 @@ class ExecutionStatus:
         step: rows consumed in this epoch.
         chunks: that took over since the start.
         chunks_late: dropped because their epoch had ended or all their rows had passed.
+        chunks_guided: of ``chunks``, those that were guided to continue the one before.
         chunks_rejected: dropped because of their shape or values.
         inference_errors: exceptions of the policy or of the observation.
         commands: ticks with a window.
@@ -32,8 +35,10 @@ class ExecutionStatus:
         queue_depth: rows left [steps].
         horizon: H [steps].
         execution_horizon: s of the newest chunk, or what the strategy aims at before there is one [steps].
-        delay: d measured for the newest chunk [steps].
-        feasible: d <= s <= H - d, where ticks without a row count as delay.
+        delay: d measured for the newest chunk of this epoch [steps].
+        delay_estimate: d to expect of the next one, where ticks without a row count as delay [steps].
+        feasible: d <= s <= H - d, with the estimate.
+        guidance_weight: largest weight that the newest chunk's guidance could have; 0 if it was not guided.
         inference_latency: from taking the observation to the finished chunk [s].
         command_period: between two ticks with a window [s].
         observation_age: when its inference started [s].
@@ -45,6 +50,8 @@ class ExecutionStatus:
 
     state: ExecutionState
     mode: str
+    active_mode: str
+    degradation: str
     hold_cause: HoldCause | None
     hold_detail: str
     not_ready: str
@@ -52,6 +59,7 @@ class ExecutionStatus:
     step: int
     chunks: int
     chunks_late: int
+    chunks_guided: int
     chunks_rejected: int
     inference_errors: int
     commands: int
@@ -61,7 +69,9 @@ class ExecutionStatus:
     horizon: int
     execution_horizon: int
     delay: int
+    delay_estimate: int
     feasible: bool
+    guidance_weight: float
     inference_latency: Summary
     command_period: Summary
     observation_age: Summary

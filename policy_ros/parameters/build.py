@@ -20,9 +20,10 @@ from policy_ros.data import (
     JointScaling,
 )
 from policy_ros.errors import ConfigurationError, closest
-from policy_ros.execution import ExecutionConfig, Gate, GateLimits
+from policy_ros.execution import ExecutionConfig, Gate, GateLimits, Strategy, make_strategy
 from policy_ros.observation import CameraStream, ObservationConfig, VectorStream
 from policy_ros.parameters.node import CameraParameters, NodeParameters
+from policy_ros.rtc import GuidanceOptions
 
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy
@@ -166,6 +167,31 @@ def execution_config(parameters: NodeParameters) -> ExecutionConfig:
         lookahead_steps=execution.lookahead_steps,
         max_consecutive_errors=execution.max_consecutive_errors,
         inference_timeout_s=execution.inference_timeout_s,
+        ensemble_coeff=execution.ensemble_coeff,
+        delay_estimator=execution.delay_estimator,
+        delay_window=execution.delay_window,
+        delay_quantile=execution.delay_quantile,
+        guidance=GuidanceOptions(
+            schedule=parameters.rtc.schedule,
+            max_weight=parameters.rtc.max_guidance_weight,
+            jacobian=parameters.rtc.jacobian,
+        ),
+        rtc_fallback=parameters.rtc.fallback,
+    )
+
+
+def strategy(parameters: NodeParameters, policy: Policy) -> Strategy:
+    """How this policy's chunks are to follow one another.
+
+    Raises:
+        ConfigurationError: mode or horizon do not fit the policy.
+    """
+    config = policy.config
+    return make_strategy(
+        execution_config(parameters),
+        horizon=config.chunk_size,
+        n_action_steps=config.n_action_steps,
+        supports_guidance=config.supports_guidance,
     )
 
 

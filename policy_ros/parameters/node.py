@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from policy_ros.execution.delay_estimation import DELAY_ESTIMATORS
 from policy_ros.parameters.schema import group, named_groups, parameter
+from policy_ros.rtc import JACOBIANS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,33 @@ class ObservationParameters:
     )
 
 
+MODES = ("blend", "ensemble", "overlap", "rtc", "sync")
+UNGUIDED_MODES = ("blend", "ensemble", "overlap", "sync")
+
+
 @dataclass(frozen=True)
 class ExecutionParameters:
     """How chunks become commands."""
 
-    mode: str = parameter("overlap", "Execution strategy", choices=("overlap", "sync"), dynamic=True)
+    mode: str = parameter("overlap", "Execution strategy, see docs/execution.md", choices=MODES, dynamic=True)
     rate_hz: float = parameter(
         50.0, "Control rate; the rate the policy was trained at", unit="Hz", minimum=1.0, maximum=1000.0
     )
     execution_horizon: int = parameter(
         0,
-        "Steps between two inferences. 0: half the chunk, at most the checkpoint's n_action_steps",
+        "Steps between two inferences, s. 0: automatic, half the chunk, at most the checkpoint's n_action_steps "
+        "(`sync`: these; `ensemble`: 1), and less where the delay asks for it",
         minimum=0,
         dynamic=True,
     )
+    ensemble_coeff: float = parameter(
+        0.01, "`ensemble`: the i-th prediction of a step weighs exp(-m i), 0 the oldest; this is m", dynamic=True
+    )
+    delay_estimator: str = parameter(
+        "max", "How the delay to expect follows from measured ones", choices=DELAY_ESTIMATORS
+    )
+    delay_window: int = parameter(10, "Measured delays that `max` and `quantile` look at", minimum=1, maximum=1000)
+    delay_quantile: float = parameter(0.95, "Of the window, for `quantile`", minimum=0.0, maximum=1.0)
     lookahead_steps: int = parameter(10, "Points of each trajectory command", unit="steps", minimum=2, maximum=1000)
     inference_timeout_s: float = parameter(
         10.0, "An inference that takes longer counts as hung: the robot holds until a reset", unit="s", minimum=0.1
@@ -102,6 +117,30 @@ class ExecutionParameters:
     max_consecutive_errors: int = parameter(3, "Failed inferences in a row before the robot holds", minimum=1)
     stop_timeout_s: float = parameter(
         1.0, "Longest wait for a running inference on deactivation", unit="s", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class RtcParameters:
+    """Real-time chunking: how a policy is guided to continue the chunk that is being executed."""
+
+    schedule: str = parameter(
+        "exp", "Weights behind the rows that are surely executed; `blend` uses it too", choices=SCHEDULES, dynamic=True
+    )
+    max_guidance_weight: float = parameter(
+        5.0, "Largest guidance weight, beta; more raises the acceleration and nothing else", minimum=0.0, dynamic=True
+    )
+    jacobian: str = parameter(
+        "exact",
+        "`exact`: the vector-Jacobian product through the policy; `identity`: cheaper, pulls each row by itself",
+        choices=JACOBIANS,
+        dynamic=True,
+    )
+    fallback: str = parameter(
+        "",
+        "Mode that stands in for `rtc` with a policy that cannot be guided. Empty: such a policy is refused",
+        choices=("", *UNGUIDED_MODES),
+        dynamic=True,
     )
 
 
@@ -150,5 +189,6 @@ class NodeParameters:
     cameras: Mapping[str, CameraParameters] = named_groups(CameraParameters)
     observation: ObservationParameters = group(ObservationParameters)
     execution: ExecutionParameters = group(ExecutionParameters)
+    rtc: RtcParameters = group(RtcParameters)
     gate: GateParameters = group(GateParameters)
     outputs: Mapping[str, OutputParameters] = named_groups(OutputParameters)

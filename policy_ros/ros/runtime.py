@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rclpy.publisher import Publisher
 
 from policy_ros.errors import ConfigurationError, PolicyRosError
-from policy_ros.execution import ChunkExecutor, HoldCause, Pacer, SteadyClock, Strategy, make_strategy
+from policy_ros.execution import ChunkExecutor, HoldCause, Pacer, SteadyClock, Strategy
 from policy_ros.observation import ObservationAssembler, ObservationConfig
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
@@ -152,15 +152,12 @@ class PolicyRuntime:
         Raises:
             ConfigurationError: mode or horizon do not fit the chunks.
         """
-        config = self.policy.config
-        return make_strategy(
-            build.execution_config(parameters), horizon=config.chunk_size, n_action_steps=config.n_action_steps
-        )
+        return build.strategy(parameters, self.policy)
 
     def apply(self, parameters: NodeParameters) -> None:
         """Take over what changed of what may change while running, at the next chunk boundary."""
         before, self.parameters = self.parameters, dataclasses.replace(parameters, cameras=self.parameters.cameras)
-        if parameters.execution != before.execution:
+        if (parameters.execution, parameters.rtc) != (before.execution, before.rtc):
             self.executor.set_strategy(self.make_strategy(parameters))
         if parameters.policy.prompt != before.policy.prompt:
             self.set_task(parameters.policy.prompt)

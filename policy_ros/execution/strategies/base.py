@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from policy_ros.data import ActionChunk
 from policy_ros.errors import ConfigurationError
+from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
-from policy_ros.execution.delay import DelayWindow
 from policy_ros.execution.timeline import Timeline
+from policy_ros.rtc import GuidanceOptions
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class Guidance:
         prefix: ``(N, A)`` rows not executed yet, robot units, row 0 aligned with row 0 of the new chunk; N <= H.
         delay: d, expected delay of this inference [steps].
         execution_horizon: s, steps executed since the previous observation.
+        options: schedule, largest weight and Jacobian.
     """
 
     prefix: NDArray[np.float32]
     delay: int
     execution_horizon: int
+    options: GuidanceOptions = GuidanceOptions()
 
 
 class Strategy(ABC):
@@ -62,6 +65,7 @@ class Strategy(ABC):
         gapless: whether a row is expected on every tick, so that running out of rows is a fault.
         shape: size of the chunks.
         execution_horizon: s, steps between two inferences that the strategy aims at.
+        stands_in_for: mode that was chosen and that the policy cannot do; empty where this strategy was chosen.
     """
 
     name: ClassVar[str]
@@ -70,6 +74,12 @@ class Strategy(ABC):
     def __init__(self, shape: ChunkShape, config: ExecutionConfig) -> None:
         self.shape = shape
         self.execution_horizon = self.choose_execution_horizon(shape, config.execution_horizon)
+        self.stands_in_for = ""
+
+    @property
+    def mode(self) -> str:
+        """The mode that was chosen."""
+        return self.stands_in_for or self.name
 
     @abstractmethod
     def choose_execution_horizon(self, shape: ChunkShape, requested: int) -> int:
@@ -80,15 +90,27 @@ class Strategy(ABC):
         """
 
     @abstractmethod
-    def wants_inference(self, timeline: Timeline, newest: ActionChunk | None) -> bool:
-        """Whether an inference is to start now; ``newest`` is the chunk that took over last in this epoch."""
+    def wants_inference(self, timeline: Timeline, newest: ActionChunk | None, delay: int) -> bool:
+        """Whether an inference is to start now.
+
+        Args:
+            timeline: what is planned.
+            newest: the chunk that took over last in this epoch.
+            delay: d to expect; 0 while nothing is known.
+        """
 
     @abstractmethod
     def merge(self, timeline: Timeline, chunk: ActionChunk) -> None:
         """Put a new chunk onto the timeline; its row 0 belongs to ``chunk.first_step``."""
 
-    def guidance(self, timeline: Timeline, newest: ActionChunk | None, delays: DelayWindow) -> Guidance | None:
-        """What to hand to a guided policy; None: infer without guidance."""
+    def assess(self, delay: int, execution_horizon: int) -> Assessment:
+        """What an inference that takes ``delay`` steps, ``execution_horizon`` steps after the previous one, can do."""
+        if self.stands_in_for:
+            return Assessment(self.name, f"the policy cannot be guided: {self.name} stands in for {self.stands_in_for}")
+        return Assessment(self.name)
+
+    def guidance(self, timeline: Timeline, delay: int, execution_horizon: int) -> Guidance | None:
+        """What to hand to a guided policy; None: infer without guidance. Asked only where the assessment allows it."""
         return None
 
     def reset(self) -> None:  # noqa: B027 - most strategies keep nothing

@@ -23,7 +23,7 @@ class SyncStrategy(Strategy):
             )
         return requested or shape.n_action_steps
 
-    def wants_inference(self, timeline: Timeline, newest: ActionChunk | None) -> bool:
+    def wants_inference(self, timeline: Timeline, newest: ActionChunk | None, delay: int) -> bool:
         """When the last row has been executed."""
         return timeline.remaining == 0
 

@@ -21,6 +21,7 @@ from policy_ros.execution import (
     VirtualClock,
     make_strategy,
 )
+from policy_ros.execution.strategies import Guidance
 
 JOINTS = ("shoulder", "elbow")
 FRESH = StreamHealth(ages_s={"camera/top": 0.01, "joint_states": 0.0})
@@ -38,6 +39,7 @@ class ScriptedPolicy:
         self.predictions = 0
         self.calls: list[str] = []
         self.seen: list[object] = []
+        self.guidances: list[Guidance] = []  # what it was guided by, in units of the checkpoint
 
     def reset(self) -> None:
         self.calls.append("reset")
@@ -51,6 +53,10 @@ class ScriptedPolicy:
         if isinstance(result, Exception):
             raise result
         return result
+
+    def guided_inference(self, observation, *, prefix, delay, execution_horizon, options) -> np.ndarray:
+        self.guidances.append(Guidance(prefix, delay, execution_horizon, options))
+        return self.predict(observation)
 
 
 def rows_of(number: int, horizon: int) -> np.ndarray:
@@ -84,7 +90,10 @@ class Bench:
 
     def strategy(self, **changes: object) -> Strategy:
         return make_strategy(
-            replace(self.config, **changes), horizon=self.policy.horizon, n_action_steps=self.policy.horizon
+            replace(self.config, **changes),
+            horizon=self.policy.horizon,
+            n_action_steps=self.policy.horizon,
+            supports_guidance=True,
         )
 
     @property
@@ -105,10 +114,13 @@ def make_bench():
         scaling: JointScaling | None = None,
         strategy: type[Strategy] | None = None,
         threaded: bool = False,
+        supports_guidance: bool = True,
         **settings: object,
     ) -> Bench:
         config = ExecutionConfig(mode=mode, **settings)
-        chosen = make_strategy(config, horizon=horizon, n_action_steps=n_action_steps or horizon)
+        chosen = make_strategy(
+            config, horizon=horizon, n_action_steps=n_action_steps or horizon, supports_guidance=supports_guidance
+        )
         if strategy is not None:
             chosen = strategy(chosen.shape, config)
         policy, clock = ScriptedPolicy(horizon), VirtualClock()

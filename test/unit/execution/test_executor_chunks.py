@@ -9,8 +9,6 @@ import pytest
 from policy_ros.data import ActionChunk, JointScaling
 from policy_ros.errors import ConfigurationError
 from policy_ros.execution import ExecutionState, Tick
-from policy_ros.execution.delay import DelayWindow
-from policy_ros.execution.strategies import Guidance
 from policy_ros.execution.strategies.overlap import OverlapStrategy
 from policy_ros.execution.timeline import Timeline
 
@@ -70,7 +68,7 @@ def test_the_delay_counts_consumed_steps_and_not_time(make_bench) -> None:
 
 
 class ListeningStrategy(OverlapStrategy):
-    """Notes the delays it is offered for an estimate."""
+    """Notes how often an epoch begins."""
 
     name = "listening"
     resets = 0
@@ -78,24 +76,28 @@ class ListeningStrategy(OverlapStrategy):
     def reset(self) -> None:
         self.resets += 1
 
-    def guidance(self, timeline: Timeline, newest: ActionChunk | None, delays: DelayWindow) -> Guidance | None:
-        self.offered = [delay.consumed for delay in delays.all]
-        return None
-
 
 def test_the_first_inference_of_an_epoch_is_no_measure_of_the_delay(make_bench) -> None:
-    bench = make_bench(strategy=ListeningStrategy, execution_horizon=2)
+    """A cold start that counted as delay would make the robot skip rows from standstill."""
+    bench = make_bench(execution_horizon=2)
     bench.infer(consuming=100)
-    offered = []
+    assert bench.status.delay_estimate == 0
+    estimates = []
     for consuming in (1, 2, 0):
         bench.ticks(2)
         bench.infer(consuming=consuming)
-        offered.append(bench.executor._strategy.offered)
-    assert offered == [[], [1], [1, 2]]
+        estimates.append(bench.status.delay_estimate)
+    assert estimates == [1, 2, 2]
     bench.executor.reset("operator")
     bench.infer(consuming=100)
-    assert bench.executor._strategy.offered == []
-    assert bench.status.delay == 0
+    assert (bench.status.delay, bench.status.delay_estimate) == (0, 2)
+
+
+def test_every_row_of_a_cold_start_is_executed(make_bench) -> None:
+    """However long the first inference takes, its row 0 comes first: nothing was consumed meanwhile."""
+    bench = make_bench(horizon=8)
+    bench.infer(consuming=21)
+    assert [float(tick.window[0, 1]) for tick in bench.ticks(4)] == [0.0, 1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("mode", ["sync", "overlap"])
@@ -178,7 +180,7 @@ class GreedyStrategy(OverlapStrategy):
 
     name = "greedy"
 
-    def wants_inference(self, timeline: Timeline, newest: ActionChunk | None) -> bool:
+    def wants_inference(self, timeline: Timeline, newest: ActionChunk | None, delay: int) -> bool:
         return True
 
 
@@ -237,39 +239,24 @@ def test_a_strategy_for_other_chunks_is_refused(make_bench) -> None:
         bench.executor.set_strategy(other.strategy())
 
 
-class ContinuingStrategy(OverlapStrategy):
-    """Hands everything that is not executed yet to the policy."""
-
-    name = "continuing"
-
-    def guidance(self, timeline: Timeline, newest: ActionChunk | None, delays: DelayWindow) -> Guidance | None:
-        if newest is None:
-            return None
-        rest = timeline.window(timeline.step, timeline.remaining)
-        return Guidance(rest, delays.newest.consumed, timeline.step - newest.first_step)
-
-
 def test_a_guided_policy_gets_the_rows_not_executed_yet_in_its_own_units(make_bench, joints) -> None:
     scaling = JointScaling(joints, np.full(2, 10.0), np.ones(2))
-    bench = make_bench(horizon=8, execution_horizon=3, strategy=ContinuingStrategy, scaling=scaling)
-    guided = []
-
-    def guided_inference(observation, *, prefix, delay, execution_horizon):
-        guided.append((prefix, delay, execution_horizon))
-        return bench.policy.predict(observation)
-
-    bench.policy.guided_inference = guided_inference
+    bench = make_bench("rtc", horizon=8, execution_horizon=3, scaling=scaling)
     bench.infer()
-    assert guided == []
+    assert bench.policy.guidances == []
     bench.ticks(3)
+    bench.infer(consuming=2)
+    bench.ticks(1)
     bench.infer(consuming=1)
     bench.ticks(2)
     bench.infer()
-    (first, second) = guided
-    np.testing.assert_allclose(first[0], [[0, row] for row in range(3, 8)], atol=1e-5)
-    assert first[1:] == (0, 3)
-    np.testing.assert_allclose(second[0], [[1, row] for row in range(3, 8)], atol=1e-5)
-    assert second[1:] == (1, 3)
+    first, second, third = bench.policy.guidances
+    np.testing.assert_allclose(first.prefix, [[0, row] for row in range(3, 8)], atol=1e-5)
+    assert (first.delay, first.execution_horizon) == (3, 3), "nothing measured yet: as cautious as can be"
+    np.testing.assert_allclose(second.prefix, [[1, row] for row in range(3, 8)], atol=1e-5)
+    assert (second.delay, second.execution_horizon) == (3, 3), "the first guided inference fills caches"
+    np.testing.assert_allclose(third.prefix, [[2, row] for row in range(3, 8)], atol=1e-5)
+    assert (third.delay, third.execution_horizon) == (1, 3)
 
 
 def test_a_strategy_is_told_when_an_epoch_begins(make_bench) -> None:
