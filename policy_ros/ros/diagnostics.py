@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from policy_ros.data import StreamHealth
 from policy_ros.execution import ExecutionStatus
+from policy_ros.execution.assessment import HOLD
 from policy_ros.observation import StreamStatistics
 from policy_ros.ros.runtime import PolicyRuntime
 
@@ -60,7 +61,10 @@ def execution_status(node_name: str, execution: ExecutionStatus, *, commands_ena
         "chunks rejected": execution.chunks_rejected,
         "inference errors": execution.inference_errors,
         "inference latency p99 [s]": execution.inference_latency.p99,
+        "mode": execution.mode,
+        "active mode": execution.active_mode,
         "delay [steps]": execution.delay,
+        "delay to expect [steps]": execution.delay_estimate,
         "execution horizon [steps]": execution.execution_horizon,
         "feasible (d <= s <= H - d)": execution.feasible,
         "holds": execution.holds,
@@ -73,8 +77,10 @@ def execution_status(node_name: str, execution: ExecutionStatus, *, commands_ena
         )
     if execution.not_ready:
         return status(f"{node_name}: execution", WARN, execution.not_ready, values)
-    if not execution.feasible:
-        return status(f"{node_name}: execution", WARN, "inference is too slow for the execution horizon", values)
+    if execution.degradation:
+        level = ERROR if execution.active_mode == HOLD else WARN
+        message = f"{execution.active_mode} instead of {execution.mode}: {execution.degradation}"
+        return status(f"{node_name}: execution", level, message, values)
     return status(f"{node_name}: execution", OK, execution.state.name.lower(), values)
 
 
