@@ -17,9 +17,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import rclpy
-from rclpy.signals import SignalHandlerOptions
-
 # SIGHUP: the terminal or the SSH connection was closed.
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARENT_VARIABLE = "POLICY_ROS_PARENT"  # process id of a supervisor to end with
@@ -34,6 +31,9 @@ def run_process(name: str, argv: Sequence[str] | None, body: Callable[[threading
         argv: arguments; None: those of the process.
         body: returns the exit status.
     """
+    import rclpy  # here, so that the commands that need no ROS run without it
+    from rclpy.signals import SignalHandlerOptions
+
     faulthandler.enable()
     stop = threading.Event()
     for number in END_SIGNALS:
