@@ -61,7 +61,6 @@ def execution_status(node_name: str, execution: ExecutionStatus, *, commands_ena
         "chunks rejected": execution.chunks_rejected,
         "inference errors": execution.inference_errors,
         "inference latency p99 [s]": execution.inference_latency.p99,
-        "mode": execution.mode,
         "active mode": execution.active_mode,
         "delay [steps]": execution.delay,
         "delay to expect [steps]": execution.delay_estimate,
