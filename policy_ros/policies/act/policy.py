@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from policy_ros.data import ACTION, OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE
+from policy_ros.data import ACTION
 from policy_ros.policies.act.config import ACTConfig
-from policy_ros.policies.act.model import ACT, Inputs
+from policy_ros.policies.act.model import ACT
 from policy_ros.policies.base import ACTION_IS_PAD, Policy
 from policy_ros.policies.ensembling import TemporalEnsembler
+from policy_ros.policies.nn.observation_encoder import Inputs
 from policy_ros.policies.normalization import Normalization
 
 
@@ -33,12 +34,12 @@ class ACTPolicy(Policy):
 
     def infer(self, batch: Mapping[str, Tensor], noise: Tensor | None) -> Tensor:
         """Chunks ``(B, H, A)``, normalised, with the latent at its prior mean of zero."""
-        chunks: Tensor = self.model(self._inputs(batch))
+        chunks: Tensor = self.model(Inputs.of(batch, self.config))
         return chunks
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """L1 distance to the demonstrated rows, and in training the latent's KL divergence from its prior."""
-        inputs, target, padding = self._inputs(batch), batch[ACTION], batch[ACTION_IS_PAD]
+        inputs, target, padding = Inputs.of(batch, self.config), batch[ACTION], batch[ACTION_IS_PAD]
         latent = None
         if self.config.use_vae and self.training:
             latent = self.model.encode_actions(inputs.state, target, padding)
@@ -52,10 +53,3 @@ class ACTPolicy(Policy):
         divergence = -0.5 * (1 + latent.log_variance - latent.mean.pow(2) - latent.log_variance.exp())
         kld = divergence.sum(-1).mean()
         return l1 + self.config.kl_weight * kld, {"l1_loss": l1.item(), "kld_loss": kld.item()}
-
-    def _inputs(self, batch: Mapping[str, Tensor]) -> Inputs:
-        return Inputs(
-            images=[batch[key] for key in self.config.image_features],
-            state=batch.get(OBSERVATION_STATE),
-            environment=batch.get(OBSERVATION_ENVIRONMENT_STATE),
-        )
