@@ -7,20 +7,23 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy_ros.data import ACTION, FeatureSpec, FeatureType
+from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureSpec, FeatureType
 from policy_ros.errors import ActionError, CheckpointError, ConfigurationError
 from policy_ros.policies import inputs
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.ensembling import TemporalEnsembler
+from policy_ros.policies.guidance import Target
 from policy_ros.policies.inputs import Array, RawObservation
 from policy_ros.policies.normalization import Normalization
+from policy_ros.policies.relative import RelativeActions
+from policy_ros.rtc import GuidanceOptions, inference_weights
 
 ACTION_IS_PAD = "action_is_pad"
 
@@ -52,7 +55,9 @@ class Policy(nn.Module, ABC):
         self.config = config
         self.normalization = normalization or Normalization.identity(config)
         self.rename_map: Mapping[str, str] = {}
+        self.relative: RelativeActions | None = None  # set by a checkpoint whose actions are offsets from the state
         self.ensembler: TemporalEnsembler | None = None
+        self._anchor: Tensor | None = None  # state that the queued rows are offsets from
         self._history: deque[dict[str, Array]] = deque(maxlen=config.n_obs_steps)
         self._queue: deque[Tensor] = deque()
 
@@ -72,6 +77,13 @@ class Policy(nn.Module, ABC):
         Args:
             batch: as for :meth:`infer`, and ``action`` ``(B, H, A)`` and ``action_is_pad`` ``(B, H)`` bool.
         """
+
+    def infer_guided(self, batch: Mapping[str, Tensor], noise: Tensor | None, target: Target) -> Tensor:
+        """As :meth:`infer`, guided toward a target; for policies that declare ``supports_guidance``.
+
+        Called without gradient tracking, but outside inference mode, so that a Jacobian can be taken.
+        """
+        raise NotImplementedError(f"policy '{self.name}' declares supports_guidance but does not implement it")
 
     @property
     def device(self) -> torch.device:
@@ -93,14 +105,59 @@ class Policy(nn.Module, ABC):
             ObservationError: a feature is missing or does not fit.
         """
         with torch.inference_mode():
-            return self._to_robot(self.predict_normalized(observation, noise=noise))
+            chunk = self.predict_normalized(observation, noise=noise)
+            return self._to_robot(chunk, self._state_of(inputs.rename(observation, self.rename_map)))
 
     def predict_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
         """As :meth:`predict`, but ``(H, A)`` in the network's units, on its device."""
-        self._stop_training()
-        steps = None if self.config.n_obs_steps == 1 else self.config.n_obs_steps
-        observation = inputs.rename(observation, self.rename_map)
-        return self._infer_one(inputs.check(observation, self.config.observed_features, steps), noise)
+        return self.infer(*self._encode_one(self._checked(observation), noise))[0]
+
+    def guided_inference(
+        self,
+        observation: RawObservation,
+        *,
+        prefix: Array,
+        delay: int,
+        execution_horizon: int,
+        noise: Array | None = None,
+        options: GuidanceOptions = GuidanceOptions(),  # noqa: B008 - frozen
+    ) -> NDArray[np.float32]:
+        """A chunk that continues the one that is being executed; see :mod:`policy_ros.rtc`.
+
+        Args:
+            observation: as for :meth:`predict`.
+            prefix: ``(N, A)`` rows that are not executed yet, robot units, absolute, row 0 aligned with row 0 of the
+                result; N <= H.
+            delay: d, rows that will be executed before the result arrives [steps].
+            execution_horizon: s, steps executed since the previous observation.
+            noise: as for :meth:`predict`.
+            options: schedule, largest weight, Jacobian.
+
+        Returns:
+            ``(H, A)`` float32, robot units.
+
+        Raises:
+            ConfigurationError: the policy cannot be guided, or the prefix does not fit.
+        """
+        config = self.config
+        if not config.supports_guidance:
+            raise ConfigurationError(
+                f"policy '{self.name}' cannot be guided: use execution mode blend, ensemble, overlap or sync"
+            )
+        with torch.inference_mode(False), torch.no_grad():
+            checked = self._checked(observation)
+            batch, start = self._encode_one(checked, noise)
+            state = self._state_of(checked)
+            target = self._to_network(torch.tensor(prefix, dtype=torch.float32, device=self.device), state)
+            weights = inference_weights(
+                delay=delay,
+                execution_horizon=execution_horizon,
+                horizon=config.chunk_size,
+                rows=len(target),
+                schedule=options.schedule,
+            )
+            tied = torch.tensor(weights, dtype=torch.float32, device=self.device)
+            return self._to_robot(self.infer_guided(batch, start, Target(target, tied, options))[0], state)
 
     def select_action(self, observation: RawObservation, *, noise: Array | None = None) -> NDArray[np.float32]:
         """The action for the current step; call it once per step, after :meth:`reset`.
@@ -116,7 +173,9 @@ class Policy(nn.Module, ABC):
             ``(A,)`` float32, robot units.
         """
         with torch.inference_mode():
-            return self._to_robot(self.select_normalized(observation, noise=noise))
+            row = self.select_normalized(observation, noise=noise)
+            action: NDArray[np.float32] = self._to_robot(row.unsqueeze(0), self._anchor)[0]
+            return action
 
     def select_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
         """As :meth:`select_action`, but ``(A,)`` in the network's units, on its device."""
@@ -126,6 +185,7 @@ class Policy(nn.Module, ABC):
         if self.ensembler is not None:
             return self.ensembler.update(self._infer_one(self._recall(), noise))
         if not self._queue:
+            self._anchor = self._state_of(self._history[-1])
             self._queue.extend(self._infer_one(self._recall(), noise)[: self.config.n_action_steps])
         return self._queue.popleft()
 
@@ -146,7 +206,7 @@ class Policy(nn.Module, ABC):
         target = batch[ACTION].to(self.device, torch.float32)
         padding = batch.get(ACTION_IS_PAD)
         encoded = self._encode({key: batch[key].to(self.device) for key in self.config.observed_features})
-        encoded[ACTION] = self.normalization.normalize(ACTION, target)
+        encoded[ACTION] = self._to_network(target, self._anchor_of(batch))
         encoded[ACTION_IS_PAD] = (
             torch.zeros(target.shape[:2], dtype=torch.bool, device=self.device)
             if padding is None
@@ -200,14 +260,40 @@ class Policy(nn.Module, ABC):
         if self.training:  # walking through all modules takes longer than asking
             self.eval()
 
+    def _checked(self, observation: RawObservation) -> dict[str, Array]:
+        self._stop_training()
+        steps = None if self.config.n_obs_steps == 1 else self.config.n_obs_steps
+        return inputs.check(inputs.rename(observation, self.rename_map), self.config.observed_features, steps)
+
     def _infer_one(self, observation: Mapping[str, Array], noise: Array | None) -> Tensor:
         """Normalised ``(H, A)`` of one checked observation."""
+        return self.infer(*self._encode_one(observation, noise))[0]
+
+    def _encode_one(
+        self, observation: Mapping[str, Array], noise: Array | None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the network takes for one checked observation: a batch of one, and the noise to start from."""
         if noise is not None and not self.config.uses_noise:
             raise ConfigurationError(f"policy '{self.name}' uses no noise: expected noise=None")
         device = self.device
         batch = {key: torch.tensor(array, device=device).unsqueeze(0) for key, array in observation.items()}
         start = None if noise is None else torch.tensor(noise, dtype=torch.float32, device=device)
-        return self.infer(self._encode(batch), start)[0]
+        return self._encode(batch), start
+
+    def _state_of(self, observation: Mapping[str, Any]) -> Tensor | None:
+        """The newest state ``(n,)`` in robot units, where actions are offsets from it."""
+        if self.relative is None:
+            return None
+        return torch.tensor(observation[OBSERVATION_STATE], dtype=torch.float32, device=self.device).reshape(
+            -1, *self.config.input_features[OBSERVATION_STATE].shape
+        )[-1]
+
+    def _anchor_of(self, batch: Mapping[str, Tensor]) -> Tensor | None:
+        """As :meth:`_state_of` for a batch: ``(B, n)``."""
+        if self.relative is None:
+            return None
+        state = batch[OBSERVATION_STATE].to(self.device, torch.float32)
+        return state if state.dim() == 2 else state[:, -1]
 
     def _encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inputs as they come to inputs as the network wants them."""
@@ -219,8 +305,18 @@ class Policy(nn.Module, ABC):
             value = inputs.image_to_float(value, (spec.shape[1], spec.shape[2]))
         return self.normalization.normalize(key, value.float())
 
-    def _to_robot(self, normalized: Tensor) -> NDArray[np.float32]:
-        return self.normalization.unnormalize(ACTION, normalized).float().cpu().numpy()
+    def _to_robot(self, normalized: Tensor, state: Tensor | None) -> NDArray[np.float32]:
+        """Rows ``(H, A)`` of the network to absolute rows in robot units."""
+        rows = self.normalization.unnormalize(ACTION, normalized)
+        if self.relative is not None and state is not None:
+            rows = self.relative.to_absolute(rows, state)
+        return rows.float().cpu().numpy()
+
+    def _to_network(self, rows: Tensor, state: Tensor | None) -> Tensor:
+        """Absolute rows ``(…, H, A)`` in robot units to the network's."""
+        if self.relative is not None and state is not None:
+            rows = self.relative.to_relative(rows, state)
+        return self.normalization.normalize(ACTION, rows)
 
     def _remember(self, observation: dict[str, Array]) -> None:
         """Add to the history; at the start of an episode the first observation stands for those before it."""

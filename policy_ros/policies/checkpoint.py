@@ -68,7 +68,7 @@ def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
     # Written last, so that an interrupted save cannot be taken for a whole checkpoint.
     (path / CONFIG_FILE).unlink(missing_ok=True)
     normalization, mapping = policy.normalization, policy.config.normalization_mapping
-    processors = Processors(mapping, normalization.eps, normalization.statistics(), policy.rename_map)
+    processors = Processors(mapping, normalization.eps, normalization.statistics(), policy.rename_map, policy.relative)
     write_tensors(path / WEIGHTS_FILE, policy.state_dict())
     write_processors(path, policy.config, processors, policy.device.type)
     write_json(path / CONFIG_FILE, {"type": policy.name, "device": policy.device.type, **policy.config.to_dict()})
@@ -87,6 +87,9 @@ def _read_policy(path: Path) -> Policy:
 
     policy = cls(config, normalization)
     policy.rename_map = dict(processors.rename_map)
+    if processors.relative is not None and policy.ensembler is not None:
+        raise CheckpointError(f"{path}: relative actions cannot be ensembled: each chunk starts from another state")
+    policy.relative = processors.relative
     # Not strict, because the check above was, and knows which names may be missing or left over.
     policy.load_state_dict(read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights), strict=False)
     return policy

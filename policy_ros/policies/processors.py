@@ -22,17 +22,24 @@ from policy_ros.policies.files import read_json, read_tensors, write_json, write
 from policy_ros.policies.limits import MAX_STATISTICS_BYTES
 from policy_ros.policies.modes import NormalizationMode
 from policy_ros.policies.normalization import DEFAULT_EPS, Statistics
+from policy_ros.policies.relative import RelativeActions
 
 PREPROCESSOR = "policy_preprocessor"
 POSTPROCESSOR = "policy_postprocessor"
 
 _RENAME, _BATCH, _DEVICE = "rename_observations_processor", "to_batch_processor", "device_processor"
 _NORMALIZER, _UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
-_STEPS = {PREPROCESSOR: (_RENAME, _BATCH, _DEVICE, _NORMALIZER), POSTPROCESSOR: (_UNNORMALIZER, _DEVICE)}
+_RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
+_STEPS = {
+    PREPROCESSOR: (_RENAME, _BATCH, _RELATIVE, _DEVICE, _NORMALIZER),
+    POSTPROCESSOR: (_UNNORMALIZER, _ABSOLUTE, _DEVICE),
+}
 _OPTIONS = {
     _RENAME: {"rename_map"},
     _BATCH: set(),
     _DEVICE: {"device", "float_dtype"},
+    _RELATIVE: {"enabled", "exclude_joints", "action_names"},
+    _ABSOLUTE: {"enabled"},
     _NORMALIZER: {"eps", "features", "norm_map"},
     _UNNORMALIZER: {"eps", "features", "norm_map"},
 }
@@ -49,12 +56,14 @@ class Processors:
         eps: guards divisions.
         statistics: feature key to its statistics.
         rename_map: observation key to the policy's own key.
+        relative: how actions are offsets from the state; None where they are absolute.
     """
 
     mapping: Mapping[FeatureType, NormalizationMode]
     eps: float
     statistics: Statistics
     rename_map: Mapping[str, str]
+    relative: RelativeActions | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def read_processors(directory: Path, config: PolicyConfig) -> Processors | None:
             f"{directory}: the normalisation of '{ACTION}' differs between {PREPROCESSOR}.json and {POSTPROCESSOR}.json"
         )
     statistics = {**normalizer.statistics, ACTION: unnormalizer.statistics.get(ACTION, {})}
-    return Processors(mapping, eps, statistics, _rename_map(before))
+    return Processors(mapping, eps, statistics, _rename_map(before), _relative(before, after, config))
 
 
 def write_processors(directory: Path, config: PolicyConfig, processors: Processors, device: str) -> None:
@@ -96,11 +105,13 @@ def write_processors(directory: Path, config: PolicyConfig, processors: Processo
     before: list[_WrittenStep] = [
         (_RENAME, {"rename_map": dict(processors.rename_map)}),
         (_BATCH, {}),
+        *_relative_step(processors.relative),
         placement,
         (_NORMALIZER, {"eps": processors.eps, "features": {**inputs, **outputs}, "norm_map": norm_map}),
     ]
     after: list[_WrittenStep] = [
         (_UNNORMALIZER, {"eps": processors.eps, "features": outputs, "norm_map": norm_map}),
+        *([] if processors.relative is None else [(_ABSOLUTE, {"enabled": True})]),
         placement,
     ]
     _write_pipeline(directory, PREPROCESSOR, before, processors.statistics)
@@ -191,6 +202,55 @@ def _rename_map(steps: list[_Step]) -> dict[str, str]:
     if not isinstance(renamed, dict) or not all(isinstance(text, str) for pair in renamed.items() for text in pair):
         raise CheckpointError(f"{step.where}: expected rename_map as {{key: key}}, got {renamed!r:.80}")
     return renamed
+
+
+def _relative(before: list[_Step], after: list[_Step], config: PolicyConfig) -> RelativeActions | None:
+    """What the pair of steps says that makes actions offsets from the state and absolute again."""
+    there = [step for step in before if step.name == _RELATIVE and _enabled(step)]
+    back = [step for step in after if step.name == _ABSOLUTE and _enabled(step)]
+    if not there and not back:
+        return None
+    if len(there) != 1 or len(back) != 1:
+        where = (there or back)[0].where
+        raise CheckpointError(
+            f"{where}: expected one '{_RELATIVE}' and one '{_ABSOLUTE}', got {len(there)}, {len(back)}"
+        )
+    step = there[0]
+    if before.index(step) > before.index(_only(before, _NORMALIZER)):
+        raise CheckpointError(f"{step.where}: expected before '{_NORMALIZER}': offsets are taken in robot units")
+    if after.index(back[0]) < after.index(_only(after, _UNNORMALIZER)):
+        raise CheckpointError(f"{back[0].where}: expected after '{_UNNORMALIZER}': offsets are in robot units")
+    if config.state_feature is None:
+        raise CheckpointError(
+            f"{step.where}: expected observation.state among the inputs, which offsets are taken from"
+        )
+    names = step.options.get("action_names")
+    return RelativeActions.excluding(
+        _names(step, "exclude_joints", step.options.get("exclude_joints", [])),
+        None if names is None else _names(step, "action_names", names),
+        config.action_dim,
+    )
+
+
+def _enabled(step: _Step) -> bool:
+    enabled = step.options.get("enabled", False)
+    if not isinstance(enabled, bool):
+        raise CheckpointError(f"{step.where}: expected enabled true or false, got {enabled!r:.80}")
+    return enabled
+
+
+def _names(step: _Step, option: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise CheckpointError(f"{step.where}: expected {option} as a list of names, got {value!r:.80}")
+    return tuple(value)
+
+
+def _relative_step(relative: RelativeActions | None) -> list[_WrittenStep]:
+    if relative is None:
+        return []
+    names = None if relative.action_names is None else list(relative.action_names)
+    options = {"enabled": True, "exclude_joints": list(relative.exclude_joints), "action_names": names}
+    return [(_RELATIVE, options)]
 
 
 def _write_pipeline(directory: Path, pipeline: str, steps: list[_WrittenStep], statistics: Statistics) -> None:

@@ -91,7 +91,7 @@ def test_eps_is_honoured(change, observe):
     ("pipeline", "added", "message"),
     [
         ("preprocessor", step("tokenizer_processor"), "step 4 is 'tokenizer_processor': expected one of rename_obs"),
-        ("postprocessor", step("absolute_actions_processor"), "step 2 is 'absolute_actions_processor'"),
+        ("postprocessor", step("tokenizer_processor"), "step 2 is 'tokenizer_processor'"),
         ("preprocessor", {"class": "os.system", "config": {}}, "step 4 is 'os.system': expected one of"),
         ("preprocessor", step("to_batch_processor", size=3), "'to_batch_processor'.*not implemented: ..size"),
         (
