@@ -7,7 +7,7 @@ from pathlib import Path
 
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.table import table
-from policy_ros.ros.simulated_parameters import SimulatedRobotParameters
+from policy_ros.ros.simulated_robot.parameters import SimulatedRobotParameters
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 

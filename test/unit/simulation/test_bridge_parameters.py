@@ -9,7 +9,7 @@ import yaml
 
 from policy_ros.errors import ConfigurationError
 from policy_ros.parameters.schema import read
-from policy_ros.ros.simulated_parameters import SimulatedRobotParameters, controllers_for, robot_config
+from policy_ros.ros.simulated_robot.parameters import SimulatedRobotParameters, controllers_for, robot_config
 from policy_ros.simulation.kinematics import JOINT_NAMES
 
 CONFIG = Path(__file__).parents[3] / "config" / "sim_robot.yaml"

@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 from policy_ros.ros.convert import stamp_to_ns
 from policy_ros.ros.guarded import guarded
 from policy_ros.ros.qos import COMMANDS
-from policy_ros.ros.simulated_parameters import ControllerParameters
+from policy_ros.ros.simulated_robot.parameters import ControllerParameters
 from policy_ros.simulation.controllers import (
     CommandRefused,
     JointTrajectoryFollower,

@@ -1,40 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``simulated_robot``: a gymnasium environment as a robot on ROS topics, in real time.
+"""The bridge between a simulated robot and its topics.
 
 Publishes ``joint_states`` and cameras, follows commands as a robot's controllers do, and draws a new task when one is
-done. One thread steps and publishes on the steady clock, the main thread runs the callbacks.
+done. One thread steps and publishes on the steady clock, another one runs the callbacks.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import traceback
-from collections.abc import Sequence
 
-import cv2
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import Trigger
 
-from policy_ros.errors import PolicyRosError
 from policy_ros.execution.clock import SteadyClock
 from policy_ros.ros.convert import ns_to_stamp
 from policy_ros.ros.declare import DeclaredParameters
 from policy_ros.ros.diagnostics import OK, status
-from policy_ros.ros.process import run_process
 from policy_ros.ros.qos import STATUS
-from policy_ros.ros.simulated_controllers import SimulatedControllers
-from policy_ros.ros.simulated_outputs import CameraPublisher, JointStatePublisher
-from policy_ros.ros.simulated_parameters import SimulatedRobotParameters, controllers_for, robot_config
+from policy_ros.ros.simulated_robot.controllers import SimulatedControllers
+from policy_ros.ros.simulated_robot.outputs import CameraPublisher, JointStatePublisher
+from policy_ros.ros.simulated_robot.parameters import SimulatedRobotParameters, controllers_for, robot_config
 from policy_ros.simulation.robot import SimulatedRobot
 from policy_ros.simulation.schedule import Job, Schedule
 
 _NS = 1_000_000_000
-_SPIN_S = 0.1  # longest sleep of the main thread, and so the delay of a signal
 _JOIN_S = 3.0  # one picture on a busy machine takes a good part of a second
 _MAX_STEPS_IN_ARREARS = 20
 
@@ -217,34 +209,3 @@ class SimulatedRobotBridge:
         self._reset_wanted.set()
         response.success, response.message = True, "a new task is drawn with the next step"
         return response
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the bridge until SIGINT or SIGTERM; 0 then, 1 after one line that says what is wrong."""
-    # Drawing is quick; OpenCV's threads would only take the cores from the policy.
-    cv2.setNumThreads(1)
-    return run_process("simulated_robot", argv, lambda stop: _run(rclpy.create_node("simulated_robot"), stop))
-
-
-def _run(node: Node, stop: threading.Event) -> int:
-    try:
-        bridge = SimulatedRobotBridge(node)
-    except PolicyRosError as error:
-        node.get_logger().fatal(str(error))
-        return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    bridge.start()
-    try:
-        while not stop.is_set() and bridge.alive:
-            executor.spin_once(timeout_sec=_SPIN_S)
-    except ExternalShutdownException:
-        pass  # somebody else shut the context down: an end like any other
-    clean = bridge.stop()
-    executor.shutdown(timeout_sec=_SPIN_S)
-    node.destroy_node()
-    return 0 if clean else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
