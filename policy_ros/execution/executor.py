@@ -94,6 +94,7 @@ class ChunkExecutor:
         self._timeline = Timeline(len(scaling.names))
         self._delay = MeasuredDelay(0)  # newest in this epoch
         self._expected_delay = make_delay_estimator(config)  # outlives epochs: a trait of this computer and policy
+        self._guidance_weight = 0.0  # of the newest chunk
         self._assessment = Assessment(strategy.name)  # of the newest inference that was begun
         self._newest: ActionChunk | None = None  # the chunk that took over last in this epoch
         self._unreported: ActionChunk | None = None  # it took over since the previous tick
@@ -183,7 +184,6 @@ class ChunkExecutor:
             horizon = strategy.shape.horizon
             chosen = strategy.execution_horizon if newest is None else newest.execution_horizon
             expected = self._expected_delay.estimate() or 0
-            guided = newest is not None and newest.guided
             return ExecutionStatus(
                 state=self._state,
                 mode=strategy.mode,
@@ -208,7 +208,7 @@ class ChunkExecutor:
                 delay=self._delay.consumed,
                 delay_estimate=expected,
                 feasible=not strategy.gapless or is_feasible(expected, chosen, horizon),
-                guidance_weight=self._config.guidance.max_weight if guided else 0.0,
+                guidance_weight=self._guidance_weight,
                 inference_latency=latency,
                 command_period=period,
                 observation_age=age,
@@ -400,6 +400,7 @@ class ChunkExecutor:
         if not self._warms_up(request):
             self._expected_delay.record(delay)
         self._delay = delay
+        self._guidance_weight = 0.0 if request.guidance is None else request.guidance.options.max_weight
         seen.chunks += 1
         seen.chunks_guided += chunk.guided
         self._newest = self._unreported = chunk
@@ -436,6 +437,7 @@ class ChunkExecutor:
         self._epoch += 1
         self._timeline.clear()
         self._delay = MeasuredDelay(0)
+        self._guidance_weight = 0.0
         self._newest = self._unreported = None
         self._last_command = None
         self._last_command_ns = None

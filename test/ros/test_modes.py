@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.checkpoints import write_flow
 from support.holding import wait_until_commanding
 from support.robot import FakeRobot
 from support.waiting import wait_for
@@ -49,3 +50,20 @@ def test_status_tells_the_delay_to_expect(start_node, robot: FakeRobot, estimato
     assert robot.status.feasible
     assert robot.status.delay_estimate >= min(status.delay for status in robot.statuses if status.chunks > 2)
     assert robot.status.guidance_weight == 0.0
+
+
+def test_rtc_guides_a_flow_policy_over_dds_and_its_parameters_change_while_it_runs(start_node, robot, tmp_path):
+    path = write_flow(tmp_path / "flow")
+    node = start_node(policy__path=str(path), execution__mode="rtc", rtc__max_guidance_weight=4.0)
+    node.bring_up()
+    wait_until_commanding(robot)
+    wait_for(lambda: robot.status.chunks_guided > 3, 15.0, f"guided chunks\n{node.log}")
+    status = robot.status
+    assert (status.mode, status.active_mode, status.degradation) == ("rtc", "rtc", "")
+    assert status.feasible and status.delay_estimate <= status.execution_horizon <= 20 - status.delay_estimate
+    assert (status.horizon, status.guidance_weight) == (20, 4.0)
+    for name, value in (("rtc.jacobian", "identity"), ("rtc.schedule", "linear"), ("rtc.max_guidance_weight", 2.0)):
+        assert node.set_parameter(name, value) == ""
+    wait_for(lambda: robot.status.guidance_weight == 2.0, 10.0, f"the new weight\n{node.log}")
+    assert robot.status.holds == 0
+    assert all(np.isfinite(command.positions).all() for command in robot.commands)

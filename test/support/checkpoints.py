@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 JOINTS = ("shoulder", "elbow", "wrist")
@@ -14,6 +15,17 @@ IMAGE_SHAPE = (3, 48, 64)
 
 def write_act(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
     """A tiny ACT whose actions lie within a few hundredths around zero."""
+    return _write("act", directory, joints, camera, chunk_size, {"use_vae": False})
+
+
+def write_flow(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
+    """A tiny flow-matching policy whose actions lie within a few hundredths around zero; it can be guided."""
+    return _write("flow", directory, joints, camera, chunk_size, {"num_inference_steps": 3})
+
+
+def _write(
+    name: str, directory: Path, joints: int, camera: str, chunk_size: int, options: Mapping[str, object]
+) -> Path:
     import torch
 
     from policy_ros.policies import make_policy
@@ -26,7 +38,7 @@ def write_act(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMER
     pixel = torch.ones(3, 1, 1)
     torch.manual_seed(0)
     policy = make_policy(
-        "act",
+        name,
         {
             "input_features": features,
             "output_features": {"action": {"type": "ACTION", "shape": [joints]}},
@@ -36,8 +48,9 @@ def write_act(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMER
             "n_heads": 2,
             "dim_feedforward": 32,
             "n_encoder_layers": 1,
-            "use_vae": False,
+            "n_decoder_layers": 1,
             "pretrained_backbone_weights": None,
+            **options,
         },
         statistics={
             "observation.state": {"mean": 0 * one, "std": one},
