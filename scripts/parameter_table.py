@@ -26,7 +26,7 @@ def document() -> str:
     """The whole file."""
     return (
         f"{HEAD}\n## policy_node\n\n{table(NodeParameters)}"
-        f"\n## simulated_robot\n\nRead at start only.\n\n{table(SimulatedRobotParameters)}"
+        f"\n## simulated_robot\n\nRead at start, but for those marked *active*.\n\n{table(SimulatedRobotParameters)}"
     )
 
 

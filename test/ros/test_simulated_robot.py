@@ -20,7 +20,9 @@ import rclpy
 import yaml
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -107,12 +109,30 @@ class Client:
             return {}
         return {value.key: value.value for value in self.received["diagnostics"][-1].status[0].values}
 
+    def robot_diagnostic(self) -> str:
+        """Message of the newest entry about the robot."""
+        return self.received["diagnostics"][-1].status[0].message if self.received["diagnostics"] else ""
+
     def call_reset(self) -> Trigger.Response:
         client = self.node.create_client(Trigger, "simulated_robot/reset")
         self.wait_for(client.service_is_ready, 10.0, "the reset service")
         future = client.call_async(Trigger.Request())
         self.wait_for(future.done, 10.0, "the reset's answer")
         return future.result()
+
+    def set_parameter(self, name: str, value: object) -> str:
+        """Set a parameter of the bridge; the reason of a refusal, or an empty string."""
+        client = self.node.create_client(SetParameters, "simulated_robot/set_parameters")
+        self.wait_for(client.service_is_ready, 10.0, "the parameter service")
+        parameter = Parameter(name, Parameter.Type.STRING_ARRAY if value == [] else None, value)
+        future = client.call_async(SetParameters.Request(parameters=[parameter.to_parameter_msg()]))
+        self.wait_for(future.done, 10.0, "the parameter service's answer")
+        return future.result().results[0].reason
+
+    def wait_for_more(self, topic: str, count: int = 5) -> None:
+        """Until so many messages came from now on."""
+        seen = len(self.received[topic])
+        self.wait_for(lambda: len(self.received[topic]) >= seen + count, 10.0, f"{count} messages on {topic}")
 
     def command_arm(self, positions: list[float], seconds: float = 1.0, **changes: object) -> None:
         point = JointTrajectoryPoint(
@@ -381,6 +401,61 @@ def test_simulated_time_is_published_and_stamps_follow_it(client: Client, start_
     times = [message.clock.sec + message.clock.nanosec * 1e-9 for message in client.received["/clock"]]
     assert np.all(np.diff(times) > 0.0)
     assert abs(stamp_s(client.received["joint_states"][-1]) - times[-1]) < 1.0
+
+
+def test_silent_camera_stops_at_once_and_comes_back_while_the_other_goes_on(client: Client, start_bridge: StartBridge):
+    top, wrist = "camera/top/image_raw", "camera/wrist/image_raw"
+    client.listen(Image, top)
+    client.listen(Image, wrist)
+    start_bridge(image_width=64, image_height=48)
+    client.wait_for(lambda: client.received[top] and client.received[wrist], START_S, "pictures")
+    assert client.set_parameter("faults.silent_cameras", ["top"]) == ""
+    set_s = time.time()
+    client.wait_for_more(wrist, 30)
+    assert stamp_s(client.received[top][-1]) <= set_s
+    client.wait_for(lambda: "silent_cameras top" in client.robot_diagnostic(), 5.0, "diagnostics naming the fault")
+    assert client.set_parameter("faults.silent_cameras", []) == ""
+    client.wait_for_more(top)
+    client.wait_for(lambda: client.robot_diagnostic() == "running", 5.0, "diagnostics without a fault")
+
+
+def test_frozen_camera_repeats_its_picture_with_fresh_stamps(client: Client, start_bridge: StartBridge):
+    top = "camera/top/image_raw"
+    client.listen(Image, top)
+    start_bridge(image_width=64, image_height=48)
+    client.wait_for(lambda: client.received[top], START_S, "a picture")
+    assert client.set_parameter("faults.frozen_cameras", ["top"]) == ""
+    client.wait_for_more(top, 10)
+    before, after = client.received[top][-2:]
+    assert bytes(before.data) == bytes(after.data), "the same picture in spite of the sensor noise"
+    assert stamp_s(after) > stamp_s(before)
+    assert client.set_parameter("faults.frozen_cameras", []) == ""
+    client.wait_for_more(top)
+    before, after = client.received[top][-2:]
+    assert bytes(before.data) != bytes(after.data)
+
+
+def test_silent_joint_states_stop_at_once_and_come_back(client: Client, start_bridge: StartBridge):
+    top = "camera/top/image_raw"
+    client.listen(Image, top)
+    start_bridge(image_width=64, image_height=48)
+    client.wait_for_robot()
+    assert client.set_parameter("faults.silent_joint_states", True) == ""
+    set_s = time.time()
+    client.wait_for_more(top, 30)
+    assert stamp_s(client.received["joint_states"][-1]) <= set_s
+    assert client.set_parameter("faults.silent_joint_states", False) == ""
+    client.wait_for_more("joint_states")
+
+
+def test_fault_of_an_unknown_camera_is_refused_and_so_is_what_is_read_at_start(
+    client: Client, start_bridge: StartBridge
+):
+    start_bridge(publish_raw=False)
+    client.wait_for_robot()
+    assert "no camera 'tip': did you mean 'top'" in client.set_parameter("faults.silent_cameras", ["tip"])
+    assert "is read at start only" in client.set_parameter("camera_hz", 10.0)
+    client.wait_for_more("joint_states")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,11 +18,17 @@ from std_srvs.srv import Trigger
 from policy_ros.execution.clock import SteadyClock
 from policy_ros.ros.convert import ns_to_stamp
 from policy_ros.ros.declare import DeclaredParameters
-from policy_ros.ros.diagnostics import OK, status
+from policy_ros.ros.diagnostics import OK, WARN, status
 from policy_ros.ros.qos import STATUS
 from policy_ros.ros.simulated_robot.controllers import SimulatedControllers
 from policy_ros.ros.simulated_robot.outputs import CameraPublisher, JointStatePublisher
-from policy_ros.ros.simulated_robot.parameters import SimulatedRobotParameters, controllers_for, robot_config
+from policy_ros.ros.simulated_robot.parameters import (
+    SimulatedRobotParameters,
+    check_faults,
+    controllers_for,
+    describe_faults,
+    robot_config,
+)
 from policy_ros.simulation.robot import SimulatedRobot
 from policy_ros.simulation.schedule import Job, Schedule
 
@@ -47,11 +53,12 @@ class SimulatedRobotBridge:
             node,
             SimulatedRobotParameters,
             locked=lambda: "is read at start only; restart simulated_robot with the new value",
-            check=lambda parameters: None,
-            applied=lambda parameters: None,
+            check=lambda parameters: check_faults(parameters.faults, self._robot.cameras),
+            applied=self._apply,
         )
         self._parameters: SimulatedRobotParameters = declared.read()
         self._robot = SimulatedRobot(robot_config(self._parameters))
+        check_faults(self._parameters.faults, self._robot.cameras)
         self._clock_source = SteadyClock()
         self._start_ns = self._clock_source.now_ns()
         self._steps = 0
@@ -144,7 +151,7 @@ class SimulatedRobotBridge:
         self._steps += 1
         if self._clock is not None:
             self._clock.publish(ClockMessage(clock=ns_to_stamp(self._stamp_ns())))
-        if self._steps % self._steps_per_joint_state == 0:
+        if self._steps % self._steps_per_joint_state == 0 and not self._parameters.faults.silent_joint_states:
             self._joint_states.publish(self._robot.positions, self._robot.velocities, self._stamp_ns())
         self._referee()
 
@@ -173,8 +180,12 @@ class SimulatedRobotBridge:
             self._controllers.reset(after)
 
     def _take_picture(self, name: str) -> None:
-        stamp_ns = self._stamp_ns()
-        self._cameras[name].publish(self._robot.image(name), stamp_ns)
+        faults, stamp_ns = self._parameters.faults, self._stamp_ns()
+        if name in faults.silent_cameras:
+            return
+        camera = self._cameras[name]
+        frozen = name in faults.frozen_cameras and camera.last is not None
+        camera.publish(camera.last if frozen else self._robot.image(name), stamp_ns)
 
     def _publish_diagnostics(self) -> None:
         values: dict[str, object] = {
@@ -187,7 +198,9 @@ class SimulatedRobotBridge:
             "episodes": self._episodes,
             "successes": self._successes,
         }
-        message = DiagnosticArray(status=[status(f"{self._node.get_name()}: robot", OK, "running", values)])
+        faults = describe_faults(self._parameters.faults)
+        entry = status(f"{self._node.get_name()}: robot", WARN if faults else OK, faults or "running", values)
+        message = DiagnosticArray(status=[entry])
         message.header.stamp = ns_to_stamp(self._stamp_ns())
         self._diagnostics.publish(message)
 
@@ -204,6 +217,10 @@ class SimulatedRobotBridge:
         if self._parameters.publish_clock:
             return _NS + round(self._steps * _NS / self._robot.step_hz)
         return self._node.get_clock().now().nanoseconds
+
+    def _apply(self, parameters: SimulatedRobotParameters) -> None:
+        """Take over what may change while running: the faults."""
+        self._parameters = parameters
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_wanted.set()

@@ -40,6 +40,7 @@ class CameraPublisher:
 
     def __init__(self, node: Node, name: str, *, raw: bool, compressed: bool, jpeg_quality: int) -> None:
         self.published = 0
+        self.last: NDArray[np.uint8] | None = None
         topic, qos = f"camera/{name}/image_raw", sensor("best_effort")
         self._frame = f"camera_{name}"
         self._raw = node.create_publisher(Image, topic, qos) if raw else None
@@ -52,6 +53,7 @@ class CameraPublisher:
             self._raw.publish(self._raw_message(picture, stamp_ns))
         if self._compressed is not None:
             self._compressed.publish(self._compressed_message(picture, stamp_ns))
+        self.last = picture
         self.published += 1
 
     def _raw_message(self, picture: NDArray[np.uint8], stamp_ns: int) -> Image:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policy_ros.errors import ConfigurationError, closest
-from policy_ros.parameters.schema import json_object, named_groups, parameter
+from policy_ros.parameters.schema import group, json_object, named_groups, parameter
 from policy_ros.simulation import ENVIRONMENT_ID
 from policy_ros.simulation.kinematics import ARM_JOINTS, GRIPPER_JOINT, JOINT_NAMES
 from policy_ros.simulation.robot import RobotConfig
@@ -29,6 +29,17 @@ class ControllerParameters:
     allow_nonzero_velocity_at_trajectory_end: bool = parameter(
         False, "Accept a trajectory that does not come to rest, as in ros2_controllers"
     )
+
+
+@dataclass(frozen=True)
+class FaultParameters:
+    """Faults to try on whatever listens to the robot. They begin and end as soon as they are set."""
+
+    silent_cameras: tuple[str, ...] = parameter((), "Cameras that publish nothing", dynamic=True)
+    frozen_cameras: tuple[str, ...] = parameter(
+        (), "Cameras that publish the same picture again and again, with fresh stamps", dynamic=True
+    )
+    silent_joint_states: bool = parameter(False, "Publish no `joint_states`", dynamic=True)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class SimulatedRobotParameters:
     success_hold_s: float = parameter(1.0, "A solved task stays so long before the next one", unit="s", minimum=0.0)
     episode_timeout_s: float = parameter(30.0, "A task not solved within this time is given up", unit="s", minimum=0.1)
     controllers: Mapping[str, ControllerParameters] = named_groups(ControllerParameters)
+    faults: FaultParameters = group(FaultParameters)
 
 
 def robot_config(parameters: SimulatedRobotParameters) -> RobotConfig:
@@ -120,3 +132,26 @@ def controllers_for(parameters: SimulatedRobotParameters, joints: Sequence[str])
                 f"got {len(controller.max_velocity)}"
             )
     return controllers
+
+
+def check_faults(faults: FaultParameters, cameras: Sequence[str]) -> None:
+    """Refuse faults of cameras that do not exist.
+
+    Raises:
+        ConfigurationError: names the camera.
+    """
+    for label, names in _camera_faults(faults):
+        for name in names:
+            if name not in cameras:
+                raise ConfigurationError(f"faults.{label}: no camera '{name}': {closest(name, cameras)}")
+
+
+def describe_faults(faults: FaultParameters) -> str:
+    """One line for people; empty without a fault."""
+    told = [f"{label} {', '.join(names)}" for label, names in _camera_faults(faults) if names]
+    told += ["silent_joint_states"] * faults.silent_joint_states
+    return f"as told by faults.*: {'; '.join(told)}" if told else ""
+
+
+def _camera_faults(faults: FaultParameters) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("silent_cameras", faults.silent_cameras), ("frozen_cameras", faults.frozen_cameras)
