@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy_ros.data import ActionChunk, JointScaling, Observation, StreamHealth
-from policy_ros.errors import ConfigurationError, ObservationError
+from policy_ros.errors import ConfigurationError, ObservationError, PolicyRosError
 from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.delay import MeasuredDelay, is_feasible
@@ -70,10 +70,9 @@ class ChunkExecutor:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         stamp_now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        if gate.limits.names != scaling.names:
-            raise ConfigurationError(f"gate: expected limits for the joints {scaling.names}, got {gate.limits.names}")
         self._config = config
-        self._gate = gate
+        self._names = scaling.names
+        self._gate = self._checked(gate)
         self._strategy = strategy
         self._next_strategy: Strategy | None = None
         self._monotonic_ns = monotonic_ns
@@ -142,6 +141,24 @@ class ChunkExecutor:
             self._holds.clear()
             self._begin_epoch()
         return self._worker.stop(timeout_s)
+
+    def set_gate(self, gate: Gate) -> None:
+        """Use other limits, before a start.
+
+        Raises:
+            ConfigurationError: they are for other joints.
+            PolicyRosError: the execution runs.
+        """
+        checked = self._checked(gate)
+        with self._condition:
+            if self._running:
+                raise PolicyRosError("gate: cannot change while commands are being sent; stop() first")
+            self._gate = checked
+
+    def _checked(self, gate: Gate) -> Gate:
+        if gate.limits.names != self._names:
+            raise ConfigurationError(f"gate: expected limits for the joints {self._names}, got {gate.limits.names}")
+        return gate
 
     # From any thread
 

@@ -21,6 +21,7 @@ from policy_ros.data import (
 )
 from policy_ros.errors import ConfigurationError, closest
 from policy_ros.execution import ExecutionConfig, Gate, GateLimits, Strategy, make_strategy
+from policy_ros.execution.urdf import read_joint_limits
 from policy_ros.observation import CameraStream, ObservationConfig, VectorStream
 from policy_ros.parameters.node import CameraParameters, NodeParameters
 from policy_ros.rtc import GuidanceOptions
@@ -195,12 +196,33 @@ def strategy(parameters: NodeParameters, policy: Policy) -> Strategy:
     )
 
 
-def make_gate(parameters: NodeParameters) -> Gate:
+def make_gate(parameters: NodeParameters, robot_description: str | None = None) -> Gate:
     """The gate with the limits of ``gate.*``, in the order of ``joints.names``.
 
+    Args:
+        parameters: limits that are set.
+        robot_description: URDF; of its limits and those that are set the tighter ones count.
+
     Raises:
-        ConfigurationError: a list that has another length than the joints, or a lower limit above the upper one.
+        ConfigurationError: a list that has another length than the joints, a lower limit above the upper one, or a
+            description without the joints.
     """
+    limits = _limits_of_parameters(parameters)
+    return Gate(limits if robot_description is None else _tightened(limits, robot_description))
+
+
+def _tightened(limits: GateLimits, robot_description: str) -> GateLimits:
+    joints = read_joint_limits(robot_description, limits.names)
+    described = [joints[name] for name in limits.names]
+    return dataclasses.replace(
+        limits,
+        lower=np.maximum(limits.lower, [joint.lower for joint in described]),
+        upper=np.minimum(limits.upper, [joint.upper for joint in described]),
+        max_velocity=np.minimum(limits.max_velocity, [joint.velocity for joint in described]),
+    )
+
+
+def _limits_of_parameters(parameters: NodeParameters) -> GateLimits:
     gate = parameters.gate
     names = parameters.joints.names
 
@@ -212,16 +234,14 @@ def make_gate(parameters: NodeParameters) -> Gate:
             )
         return np.asarray(values, dtype=np.float64) if values else np.full(len(names), unlimited)
 
-    return Gate(
-        GateLimits(
-            names=names,
-            lower=per_joint("position_min", gate.position_min, -np.inf),
-            upper=per_joint("position_max", gate.position_max, np.inf),
-            max_velocity=per_joint("max_velocity", gate.max_velocity, np.inf),
-            max_jump=per_joint("max_jump", gate.max_jump, np.inf),
-            margin=gate.margin,
-            reject=gate.on_violation == "reject",
-        )
+    return GateLimits(
+        names=names,
+        lower=per_joint("position_min", gate.position_min, -np.inf),
+        upper=per_joint("position_max", gate.position_max, np.inf),
+        max_velocity=per_joint("max_velocity", gate.max_velocity, np.inf),
+        max_jump=per_joint("max_jump", gate.max_jump, np.inf),
+        margin=gate.margin,
+        reject=gate.on_violation == "reject",
     )
 
 

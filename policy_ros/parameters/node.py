@@ -155,6 +155,12 @@ class GateParameters:
     max_velocity: tuple[float, ...] = parameter(
         (), "Largest joint velocities", unit="rad/s or m/s", minimum=0.0, unlimited=True
     )
+    use_robot_description: bool = parameter(
+        False, "Take limits from the robot's URDF too; the tighter of both counts. Activation waits for it"
+    )
+    robot_description_topic: str = parameter(
+        "robot_description", "std_msgs/String with the URDF, published transient local (robot_state_publisher does)"
+    )
     max_jump: tuple[float, ...] = parameter(
         (),
         "A command further from the measured position makes the robot hold",

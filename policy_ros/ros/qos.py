@@ -15,6 +15,13 @@ from rclpy.qos import (
 COMMANDS = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 STATUS = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
+LATCHED = QoSProfile(
+    depth=1,
+    history=HistoryPolicy.KEEP_LAST,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    reliability=ReliabilityPolicy.RELIABLE,
+)
+
 
 def sensor(reliability: str, *, depth: int = 1) -> QoSProfile:
     """Newest sample wins. ``best_effort`` matches any publisher; ``reliable`` only reliable ones."""

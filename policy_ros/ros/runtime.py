@@ -8,10 +8,11 @@ import time as wall
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rclpy.publisher import Publisher
 
 from policy_ros.errors import ConfigurationError, PolicyRosError
-from policy_ros.execution import ChunkExecutor, HoldCause, Pacer, SteadyClock, Strategy
+from policy_ros.execution import ChunkExecutor, GateLimits, HoldCause, Pacer, SteadyClock, Strategy
 from policy_ros.observation import ObservationAssembler, ObservationConfig
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
@@ -21,6 +22,7 @@ from policy_ros.ros.images import make_decoder
 from policy_ros.ros.inputs import Inputs
 from policy_ros.ros.lifecycle import ManagedNode
 from policy_ros.ros.outputs import OUTPUT_TYPES, Output
+from policy_ros.ros.robot_description import RobotDescription
 from policy_ros.ros.stream_problems import StreamProblems
 from policy_ros.ros.topics import check_topics
 
@@ -52,6 +54,7 @@ class PolicyRuntime:
         self.inputs: Inputs | None = None
         self._node = node
         self._jumps = None
+        self._description: RobotDescription | None = None
         self.time = SimulatedTime(node) if node.get_parameter("use_sim_time").value else self._step_free_time()
         # Everything that can refuse comes before the first ROS entity is made.
         build.check_joints(parameters, policy)
@@ -85,6 +88,8 @@ class PolicyRuntime:
         dt_s = 1.0 / parameters.execution.rate_hz
         if parameters.enable_commands:
             self._create_outputs(dt_s)
+        if parameters.gate.use_robot_description:
+            self._description = RobotDescription(node, parameters.gate.robot_description_topic)
         self.inputs = Inputs(node, self.assembler, observed, parameters, self.time)
         self.problems = StreamProblems(node, self.assembler, self.inputs.topics)
         self._tick = ControlTick(
@@ -116,7 +121,9 @@ class PolicyRuntime:
         self._wait_for_clock(timeout_s)
         self._wait_for_streams(timeout_s)
         self._check_command_topics()
-        self._warn_of_missing_limits()
+        gate = build.make_gate(self.parameters, self._wait_for_description(timeout_s))
+        self.executor.set_gate(gate)
+        self._warn_of_missing_limits(gate.limits)
         conflicts = self.assembler.conflicts()
         if conflicts:
             raise ConfigurationError("; ".join(conflicts))
@@ -141,6 +148,8 @@ class PolicyRuntime:
         """Remove all ROS entities. The policy is freed with the last reference to this object."""
         if self._jumps is not None:
             self._jumps.unregister()
+        if self._description is not None:
+            self._description.destroy()
         if self.inputs is not None:
             self.inputs.destroy()
         while self.outputs:
@@ -209,15 +218,30 @@ class PolicyRuntime:
                     f"nobody listens to '{output.topic}': is the controller of outputs.{output.name} running?"
                 )
 
-    def _warn_of_missing_limits(self) -> None:
-        gate = self.parameters.gate
-        missing = [
-            name for name in ("position_min", "position_max", "max_velocity", "max_jump") if not getattr(gate, name)
-        ]
+    def _warn_of_missing_limits(self, limits: GateLimits) -> None:
+        values = {
+            "position_min": limits.lower,
+            "position_max": limits.upper,
+            "max_velocity": limits.max_velocity,
+            "max_jump": limits.max_jump,
+        }
+        missing = [name for name, of_joints in values.items() if not np.any(np.isfinite(of_joints))]
         if missing and self.parameters.enable_commands:
             self._node.get_logger().warning(
                 f"not set: gate.{', gate.'.join(missing)}; in these commands are limited by the controller only"
             )
+
+    def _wait_for_description(self, timeout_s: float) -> str | None:
+        """The URDF if limits are to come from it."""
+        description = self._description
+        if description is None:
+            return None
+        if not self._wait(lambda: description.urdf is not None, timeout_s):
+            raise PolicyRosError(
+                f"gate.use_robot_description is true but nothing came on '{description.topic}' for {timeout_s:g} s; "
+                "start robot_state_publisher, or set it to false and the limits in gate.*"
+            )
+        return description.urdf
 
     def _wait_for_clock(self, timeout_s: float) -> None:
         if isinstance(self.time, SimulatedTime) and not self._wait(lambda: self.time.now_ns() > 0, timeout_s):

@@ -26,6 +26,7 @@ def check_topics(node: Node, parameters: NodeParameters) -> None:
     topics = {
         "joints.topic": parameters.joints.topic,
         "observation.environment_topic": parameters.observation.environment_topic,
+        "gate.robot_description_topic": parameters.gate.robot_description_topic,
     }
     topics.update({f"cameras.{name}.topic": camera_topic(name, camera) for name, camera in parameters.cameras.items()})
     topics.update({f"outputs.{name}.topic": output.topic for name, output in parameters.outputs.items()})

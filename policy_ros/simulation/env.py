@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from policy_ros.errors import ConfigurationError, closest
 from policy_ros.simulation.cameras import CAMERA_NAMES
+from policy_ros.simulation.description import urdf
 from policy_ros.simulation.kinematics import JOINT_NAMES, Arm, radial_pose
 from policy_ros.simulation.physics import SUBSTEP_S, World
 from policy_ros.simulation.scene import Scene, render
@@ -132,6 +133,11 @@ class PickEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
     def joint_velocities(self) -> NDArray[np.float64]:
         """``(4,)`` measured velocities [rad/s, m/s]."""
         return np.array(self.world.velocities)
+
+    @property
+    def description(self) -> str:
+        """The arm as a URDF."""
+        return urdf(self.world.arm)
 
     def camera_image(self, camera: str) -> NDArray[np.uint8]:
         """What ``camera`` sees now, ``(H, W, 3)`` uint8 RGB.

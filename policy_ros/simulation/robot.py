@@ -99,6 +99,11 @@ class SimulatedRobot:
         """``(J,)`` measured joint velocities."""
         return self._own.joint_velocities if self._own is not None else self._velocities
 
+    @property
+    def description(self) -> str | None:
+        """URDF of the robot, if the environment has one."""
+        return None if self._own is None else self._own.description
+
     def step(self, command: Vector) -> None:
         """Advance by one period towards the commanded positions ``(J,)``, clipped to what the environment allows."""
         box = self._env.action_space

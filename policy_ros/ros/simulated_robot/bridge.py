@@ -13,13 +13,14 @@ import traceback
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from policy_ros.execution.clock import SteadyClock
 from policy_ros.ros.convert import ns_to_stamp
 from policy_ros.ros.declare import DeclaredParameters
 from policy_ros.ros.diagnostics import OK, WARN, status
-from policy_ros.ros.qos import STATUS
+from policy_ros.ros.qos import LATCHED, STATUS
 from policy_ros.ros.simulated_robot.controllers import SimulatedControllers
 from policy_ros.ros.simulated_robot.outputs import CameraPublisher, JointStatePublisher
 from policy_ros.ros.simulated_robot.parameters import (
@@ -94,6 +95,9 @@ class SimulatedRobotBridge:
         self._clock = self._node.create_publisher(ClockMessage, "/clock", 1) if parameters.publish_clock else None
         self._diagnostics = self._node.create_publisher(DiagnosticArray, "/diagnostics", STATUS)
         self._node.create_service(Trigger, "~/reset", self._on_reset)
+        if self._robot.description is not None:
+            latched = self._node.create_publisher(String, "robot_description", LATCHED)
+            latched.publish(String(data=self._robot.description))
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
