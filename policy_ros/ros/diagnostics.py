@@ -44,10 +44,11 @@ def runtime_diagnostics(node_name: str, runtime: PolicyRuntime, *, active: bool)
     return entries
 
 
-def lifecycle_status(node_name: str, state: str, warnings: Sequence[str]) -> DiagnosticStatus:
-    """State of the node and what is suspicious around it."""
-    message = "; ".join(warnings) or state
-    return status(f"{node_name}: node", WARN if warnings else OK, message, {"lifecycle state": state})
+def lifecycle_status(node_name: str, state: str, warnings: Sequence[str], gave_up: str) -> DiagnosticStatus:
+    """State of the node and what is suspicious around it; ERROR with the reason if it deactivated itself."""
+    message = "; ".join(filter(None, (gave_up, *warnings))) or state
+    level = ERROR if gave_up else WARN if warnings else OK
+    return status(f"{node_name}: node", level, message, {"lifecycle state": state})
 
 
 def execution_status(node_name: str, execution: ExecutionStatus, *, commands_enabled: bool) -> DiagnosticStatus:

@@ -80,13 +80,30 @@ class ManagedNode(LifecycleNode):
 
         Waits for a transition that is under way. Returns whether it succeeded.
         """
-        trigger: Callable[[], TransitionCallbackReturn] = getattr(self, f"trigger_{transition}")
         with self._transition_lock:
+            return self._trigger(transition)
+
+    def begin(self, transition: str) -> bool:
+        """As :meth:`request`, but without waiting for it: for callbacks. False if another transition is under way."""
+        if not self._transition_lock.acquire(blocking=False):
+            return False
+
+        def job() -> None:
             try:
-                return trigger() == TransitionCallbackReturn.SUCCESS
-            except RCLError as error:
-                self.get_logger().error(f"transition '{transition}' is not possible from '{self.state_label}': {error}")
-                return False
+                self._trigger(transition)
+            finally:
+                self._transition_lock.release()
+
+        self._transitions.submit(job)
+        return True
+
+    def _trigger(self, transition: str) -> bool:
+        trigger: Callable[[], TransitionCallbackReturn] = getattr(self, f"trigger_{transition}")
+        try:
+            return trigger() == TransitionCallbackReturn.SUCCESS
+        except RCLError as error:
+            self.get_logger().error(f"transition '{transition}' is not possible from '{self.state_label}': {error}")
+            return False
 
     def wait_for_transition(self) -> str:
         """Wait until no transition is under way; returns the state then."""

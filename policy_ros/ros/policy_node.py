@@ -13,6 +13,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from policy_ros.errors import ConfigurationError
+from policy_ros.execution import ExecutionStatus, HoldCause
 from policy_ros.msg import ActionChunk, PolicyStatus
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
@@ -36,6 +37,7 @@ class PolicyNode(ManagedNode):
         self._runtime: PolicyRuntime | None = None
         self._lingering: PolicyRuntime | None = None  # its inference had not ended when it was cleaned up
         self._status_timer: Timer | None = None
+        self._gave_up = ""  # why the node deactivated itself, until it is activated again
         self._group = MutuallyExclusiveCallbackGroup()
         self._declared = DeclaredParameters(
             self, NodeParameters, locked=self._why_locked, check=self._check_change, applied=self._apply_change
@@ -72,6 +74,7 @@ class PolicyNode(ManagedNode):
         )
 
     def activate(self) -> None:
+        self._gave_up = ""
         self._runtime.activate()
         parameters = self._runtime.parameters
         commands = "commands enabled" if parameters.enable_commands else "dry run, no commands"
@@ -137,8 +140,18 @@ class PolicyNode(ManagedNode):
         runtime = self._runtime
         entries = [] if runtime is None else runtime_diagnostics(name, runtime, active=self.state_label == "active")
         warnings = [] if runtime is None else runtime.warnings()
-        entries.insert(0, lifecycle_status(name, self.state_label, warnings))
+        entries.insert(0, lifecycle_status(name, self.state_label, warnings, self._gave_up))
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), entries, hardware_id=name))
+        if runtime is not None and self.state_label == "active":
+            self._give_up_if_the_policy_fails(runtime.executor.status())
+
+    def _give_up_if_the_policy_fails(self, execution: ExecutionStatus) -> None:
+        """A policy that keeps raising (out of memory, for one) will not do better by being asked again."""
+        if execution.hold_cause is not HoldCause.POLICY_FAILED:
+            return
+        if self.begin("deactivate"):
+            self._gave_up = f"deactivated: {execution.hold_cause.value}: {execution.hold_detail}"
+            self.get_logger().error(f"{self._gave_up}; mend the cause and activate again")
 
     def _every(self, period_s: float, callback: Callable[[], None]) -> Timer:
         # On the steady clock: status must go on while a simulated clock stands still.

@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from support.checkpoints import JOINTS, write_act
-from support.holding import assert_holds, assert_stays_held, now, wait_until_commanding
+from support.holding import DDS_SLACK_S, assert_holds, assert_stays_held, now, wait_until_commanding
 from support.waiting import stays, wait_for
 
 from policy_ros.msg import PolicyStatus
@@ -72,18 +73,40 @@ def test_fault_10_a_late_chunk_stops_the_robot_before_it_runs_past_the_end(robot
     assert robot.status.hold_cause == ""
 
 
-def test_fault_11_a_policy_that_raises_holds_after_bounded_retries(robot, start_faulty_node, fault):
+def test_fault_11_a_policy_that_raises_holds_after_bounded_retries_and_the_node_deactivates(
+    robot, start_faulty_node, fault
+):
     node = start_faulty_node()
     node.bring_up()
     wait_until_commanding(robot)
     fault.set("raise")
-    assert_holds(robot, "POLICY_FAILED", since=now(), bound_s=2 * CHUNK_S)
+    since = now()
+    wait_for(lambda: robot.status.hold_cause == "POLICY_FAILED", 5.0, "a hold for the failing policy")
     assert robot.status.inference_errors == 3
-    assert "out of memory" in robot.diagnostics["policy: execution"].message
+    wait_for(lambda: node.state == "inactive", 5.0, f"the node deactivating itself\n{node.log}")
+    assert robot.commands[-1].time_s - since <= 2 * CHUNK_S + DDS_SLACK_S
+    wait_for(lambda: "out of memory" in robot.diagnostic("policy: node"), 5.0, "the reason in the diagnostics")
+    assert robot.diagnostics["policy: node"].level == DiagnosticStatus.ERROR
+    assert "mend the cause and activate again" in node.log
     fault.set("")
     assert_stays_held(robot, 0.5)
-    assert node.reset().success
+    assert node.transition("activate")
     wait_until_commanding(robot)
+    wait_for(lambda: "deactivated" not in robot.diagnostic("policy: node"), 5.0, "the reason to go")
+
+
+def test_fault_10_a_late_chunk_goes_on_at_the_row_that_is_due(robot, start_faulty_node, fault):
+    """0.4 s late is 20 steps, the whole chunk but what was left: the rows that passed are not made up for."""
+    start_faulty_node(execution__execution_horizon=4).bring_up()
+    wait_until_commanding(robot)
+    fault.set("slow")
+    wait_for(lambda: robot.chunks and robot.chunks[-1].delay >= 10, 10.0, "a chunk that is late")
+    late = robot.chunks[-1]
+    assert late.delay <= late.horizon - late.execution_horizon, "no more than there were rows to consume"
+    wait_for(lambda: robot.status.degradation != "", 5.0, "what the mode was degraded to")
+    assert not robot.status.feasible and robot.status.active_mode in ("hold", "overlap")
+    fault.set("")
+    wait_for(lambda: robot.status.feasible and robot.status.degradation == "", 20.0, "recovery after the spike")
 
 
 def test_fault_12_a_hanging_inference_holds_and_blocks_configuring_until_it_ends(robot, start_faulty_node, fault):

@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,10 +190,27 @@ def test_fault_13_many_problems_are_counted(saved):
     refuse(saved, r"and \d+ more$")
 
 
+LOAD_WITH_LITTLE_MEMORY = """
+import resource, sys
+from policy_ros.errors import CheckpointError
+from policy_ros.policies import load_policy
+import policy_ros.policies.act.policy
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+try:
+    load_policy(sys.argv[1], device="cpu")
+except CheckpointError as error:
+    print(error)
+"""
+
+
 def test_fault_13_a_huge_network_is_refused_before_it_is_allocated(saved):
-    # Allocated, this would take terabytes.
+    # Allocated, this would take terabytes; the process that tries may have one GiB.
     change_json(saved / "config.json", dim_model=16384, dim_feedforward=16384, n_encoder_layers=128)
-    refuse(saved, "does not fit config.json: ")
+    child = subprocess.run(
+        [sys.executable, "-c", LOAD_WITH_LITTLE_MEMORY, str(saved)], capture_output=True, text=True, timeout=120.0
+    )
+    assert "does not fit config.json: " in child.stdout, child.stderr
 
 
 def test_fault_13_wrong_options_name_the_file(saved):
