@@ -46,13 +46,17 @@ class GuidanceOptions:
     def __post_init__(self) -> None:
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_choice("jacobian", self.jacobian, JACOBIANS)
-        if not (math.isfinite(self.max_weight) and self.max_weight >= 0.0):
-            raise ConfigurationError(f"guidance max_weight: expected 0 or more, got {self.max_weight!r}")
+        _check_weight(self.max_weight)
 
 
 def _check_choice(label: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigurationError(f"guidance {label}: unknown '{value}', {closest(value, choices)}")
+
+
+def _check_weight(max_weight: float) -> None:
+    if not 0.0 <= max_weight < math.inf:
+        raise ConfigurationError(f"guidance max_weight: expected a finite number of 0 or more, got {max_weight!r}")
 
 
 def prefix_weights(start: int, end: int, total: int, schedule: str = "exp") -> NDArray[np.float64]:
@@ -83,6 +87,7 @@ def prefix_weights(start: int, end: int, total: int, schedule: str = "exp") -> N
         weights = np.clip((start - 1 - row) / (end - start + 1) + 1.0, 0.0, 1.0)
         if schedule == "exp":
             weights = weights * np.expm1(weights) / math.expm1(1.0)
+    weights[:start] = 1.0  # exactly: the quotient above can miss it by a rounding
     weights[end:] = 0.0
     return weights
 
@@ -90,7 +95,9 @@ def prefix_weights(start: int, end: int, total: int, schedule: str = "exp") -> N
 def inference_weights(
     *, delay: int, execution_horizon: int, horizon: int, rows: int, schedule: str = "exp"
 ) -> NDArray[np.float64]:
-    """Weights ``(H,)`` of one guided inference; rows that the prefix does not have weigh 0.
+    """Weights ``(H,)`` of one guided inference: ``start = min(d, H - s)``, ``end = H - s``.
+
+    Rows that the prefix does not have weigh 0, also where ``end`` promises more of them: nothing is pulled to padding.
 
     Args:
         delay: d, steps that will be executed before the chunk arrives.
@@ -98,8 +105,16 @@ def inference_weights(
         horizon: H.
         rows: N, rows of the prefix.
         schedule: of :func:`prefix_weights`.
+
+    Raises:
+        ConfigurationError: unknown schedule, or a negative count.
     """
-    end = max(0, min(horizon - execution_horizon, horizon))
+    if min(delay, execution_horizon, rows) < 0:
+        raise ConfigurationError(
+            "guidance: expected delay, execution horizon and rows of the prefix of 0 or more, "
+            f"got {delay}, {execution_horizon} and {rows}"
+        )
+    end = max(0, horizon - execution_horizon)
     weights = prefix_weights(min(delay, end), end, horizon, schedule)
     weights[rows:] = 0.0
     return weights
@@ -111,19 +126,23 @@ def guidance_weight(tau: float, max_weight: float) -> float:
     Args:
         tau: flow time, 0 to 1.
         max_weight: beta.
+
+    Raises:
+        ConfigurationError: tau outside 0 to 1, or a negative weight.
     """
     if not 0.0 <= tau <= 1.0:
         raise ConfigurationError(f"guidance weight: expected a flow time of 0 to 1, got {tau!r}")
-    if tau == 0.0 or tau == 1.0:
-        return max_weight
-    return min(max_weight, (tau**2 + (1.0 - tau) ** 2) / (tau * (1.0 - tau)))
+    _check_weight(max_weight)
+    if tau in (0.0, 1.0):  # the formula grows without bound toward both
+        return float(max_weight)
+    return min(float(max_weight), float((tau**2 + (1.0 - tau) ** 2) / (tau * (1.0 - tau))))
 
 
 def guided_velocity(
     velocity: Callable[[Tensor, float], Tensor],
     x: Tensor,
     tau: float,
-    prefix: Tensor,
+    prefix: Tensor | NDArray[Any],
     weights: Tensor | NDArray[Any] | float,
     max_weight: float,
     jacobian: str = "exact",
@@ -133,104 +152,156 @@ def guided_velocity(
     With the estimate ``A1 = x + (1 - tau) v(x, tau)`` of the finished action: ``v + gw J^T (W (prefix - A1))``, where J
     is the Jacobian of A1 with respect to x, through the network.
 
+    Works whatever gradient mode is around, and leaves the gradients of parameters alone. In inference mode, what the
+    network closes over must not have been computed there: torch refuses to differentiate through that, with an error.
+
     Args:
-        velocity: ``v(x, tau)``, the network.
-        x: ``(..., H, A)`` noisy actions, normalised.
+        velocity: ``v(x, tau)``, the network; same shape as x.
+        x: ``(…, H, A)`` noisy actions, normalised; with fewer than two axes, rows of one value.
         tau: flow time, 0 to 1.
-        prefix: ``(..., N, A)`` rows to continue, normalised, aligned with row 0; N <= H.
-        weights: ``(H,)``, or anything that broadcasts with x.
+        prefix: ``(…, N, A)`` rows to continue, normalised, aligned with row 0 of x; N <= H.
+        weights: ``(H,)``, or anything that broadcasts with x; 0 or more. Where it is 0 the prefix can be anything.
         max_weight: beta.
         jacobian: ``exact``: the true vector-Jacobian product; ``identity``: J taken as 1, which pulls every row by
-            itself and lets the network smooth it over only in later steps.
+            itself, as LeRobot does, and costs no backward pass.
 
     Returns:
         Same shape as x, detached.
+
+    Raises:
+        ConfigurationError: shapes, weights or names that do not fit, or a network that tracks no gradients.
     """
-    return _guided(velocity, lambda v, at: at + (1.0 - tau) * v, x, tau, prefix, weights, max_weight, jacobian, 1.0)
+    weight = guidance_weight(tau, max_weight)
+    free, error, back = _differentiate(
+        lambda at: velocity(at, tau), lambda v, at: at + (1.0 - tau) * v, x, prefix, weights, jacobian
+    )
+    correction = error if back is None else error + (1.0 - tau) * back
+    return free + weight * correction
 
 
 def guided_clean_sample(
     clean_sample: Callable[[Tensor], Tensor],
     x: Tensor,
     alpha_bar: float,
-    prefix: Tensor,
+    prefix: Tensor | NDArray[Any],
     weights: Tensor | NDArray[Any] | float,
     max_weight: float,
     jacobian: str = "exact",
 ) -> Tensor:
     """The clean sample that a diffusion policy (DDPM, DDIM) estimates at ``x``, bent to continue the prefix.
 
-    A diffusion's ``x = sqrt(a) A + sqrt(1 - a) noise`` is a flow's ``x / c`` at ``tau = sqrt(a) / c`` with
-    ``c = sqrt(a) + sqrt(1 - a)``. The flow's correction, carried over, is
-    ``x0 + (1 - tau) gw(tau) c J^T (W (prefix - x0))`` with J the Jacobian of x0 with respect to x.
+    A diffusion's ``x = sqrt(a) A + sqrt(1 - a) noise`` is ``c z``, where ``z = tau A + (1 - tau) noise`` is a flow's
+    noisy action at ``tau = sqrt(a) / c`` and ``c = sqrt(a) + sqrt(1 - a)``. The flow's estimate ``A1(z)`` is
+    ``x0(c z)``, its Jacobian therefore ``c J``, and a velocity bent by ``gw c J^T e`` moves the estimate by ``1 - tau``
+    times that: ``x0 + (1 - tau) gw(tau) c J^T (W (prefix - x0))``, J the Jacobian of x0 with respect to x.
 
     Args:
-        clean_sample: estimate of the finished action, ``x0(x)``.
-        x: ``(..., H, A)`` noisy actions, normalised.
-        alpha_bar: cumulative product of the noise schedule at this step, 0 to 1.
+        clean_sample: estimate of the finished action, ``x0(x)``; same shape as x.
+        x: ``(…, H, A)`` noisy actions, normalised.
+        alpha_bar: a, cumulative product of the noise schedule at this step, 0 to 1.
         prefix: as for :func:`guided_velocity`.
         weights: as for :func:`guided_velocity`.
         max_weight: beta.
-        jacobian: as for :func:`guided_velocity`.
+        jacobian: as for :func:`guided_velocity`; ``identity`` takes the flow's Jacobian, ``c J``, as 1.
 
     Returns:
         Same shape as x, detached.
+
+    Raises:
+        ConfigurationError: as for :func:`guided_velocity`, or alpha_bar outside 0 to 1.
     """
+    if not 0.0 <= alpha_bar <= 1.0:
+        raise ConfigurationError(f"guidance alpha_bar: expected 0 to 1, got {alpha_bar!r}")
     scale = math.sqrt(alpha_bar) + math.sqrt(1.0 - alpha_bar)
     tau = math.sqrt(alpha_bar) / scale
-    factor = (1.0 - tau) * scale
-    return _guided(
-        lambda at, _: clean_sample(at), lambda x0, _: x0, x, tau, prefix, weights, max_weight, jacobian, factor
-    )
+    weight = (1.0 - tau) * guidance_weight(tau, max_weight)
+    free, error, back = _differentiate(clean_sample, lambda x0, _: x0, x, prefix, weights, jacobian)
+    correction = error if back is None else scale * back
+    return free + weight * correction
 
 
-def _guided(
-    network: Callable[[Tensor, float], Tensor],
+def _differentiate(
+    network: Callable[[Tensor], Tensor],
     estimate: Callable[[Tensor, Tensor], Tensor],
     x: Tensor,
-    tau: float,
-    prefix: Tensor,
+    prefix: Tensor | NDArray[Any],
     weights: Tensor | NDArray[Any] | float,
-    max_weight: float,
     jacobian: str,
-    factor: float,
-) -> Tensor:
-    """``network(x) + factor gw J^T (W (prefix - estimate))``, J of the estimate with respect to x."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What a guided step is made of, each in the shape of x and detached.
+
+    Args:
+        network: of x.
+        estimate: the finished action, from what the network says and x.
+        x: as for :func:`guided_velocity`; so are the others.
+
+    Returns:
+        What the network says; the error ``W (prefix - estimate)``; and that error taken back through the network, its
+        Jacobian's transpose times the error, or None where the Jacobian is to be the identity.
+    """
     import torch
 
     _check_choice("jacobian", jacobian, JACOBIANS)
-    target, tied = _aligned(prefix, weights, x)
+    exact = jacobian == "exact"
     # Inference mode around the call would leave nothing to differentiate, silently or with an error deep inside.
-    with torch.inference_mode(False), torch.enable_grad():
-        at = x.detach().clone().requires_grad_(jacobian == "exact")
-        out = network(at, tau)  # evaluated with gradients on: afterwards its Jacobian would be lost
-        finished = estimate(out, at)
-        error = tied * (target - finished.detach())
-        if jacobian == "exact":
-            (correction,) = torch.autograd.grad(finished, at, error)
-        else:
-            correction = error
-    return (out + factor * guidance_weight(tau, max_weight) * correction).detach()
+    with torch.inference_mode(False), torch.set_grad_enabled(exact):
+        target, tied = _aligned(prefix, weights, x)
+        at = x.detach().clone().requires_grad_(exact)
+        out = network(at)  # evaluated with gradients on: afterwards its Jacobian would be lost
+        if out.shape != x.shape:
+            raise ConfigurationError(
+                f"guidance: expected the network to return {tuple(x.shape)}, got {tuple(out.shape)}"
+            )
+        free = out.detach()
+        error = tied * (target - estimate(free, at.detach()))
+        if not exact:
+            return free, error, None
+        back = torch.autograd.grad(out, at, error, allow_unused=True)[0] if out.requires_grad else None
+        if back is None:
+            _check_constant(network, at, free)
+            back = torch.zeros_like(x)
+        return free, error, back
 
 
-def _aligned(prefix: Tensor, weights: Tensor | NDArray[Any] | float, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Prefix and weights in the shape of x; rows that the prefix does not have are zero and weigh nothing."""
+def _check_constant(network: Callable[[Tensor], Tensor], at: Tensor, out: Tensor) -> None:
+    """Refuse a network that depends on its input without gradients: its exact Jacobian would be wrong, unnoticed."""
     import torch
 
-    tied = torch.as_tensor(weights, dtype=x.dtype, device=x.device)
-    if x.dim() < 2:
-        return prefix.to(x).clone(), tied
-    rows, have = x.shape[-2], prefix.shape[-2]
-    if have > rows or prefix.shape[-1] != x.shape[-1]:
+    with torch.no_grad():
+        moved = network(at + 1.0)
+    if not torch.equal(moved, out):
         raise ConfigurationError(
-            f"guidance prefix: expected at most {rows} rows of {x.shape[-1]} values, got shape {tuple(prefix.shape)}"
+            "guidance: the network depends on its input without tracking gradients, so its Jacobian is lost: "
+            "remove no_grad, inference_mode or detach inside it, or choose jacobian 'identity'"
         )
-    if tied.dim() == 1:
-        if tied.shape != (rows,):
-            raise ConfigurationError(f"guidance weights: expected ({rows},), got {tuple(tied.shape)}")
+
+
+def _aligned(prefix: Tensor | NDArray[Any], weights: Tensor | NDArray[Any] | float, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Prefix and weights in the shape of x. Where the weight is 0 and in rows that do not exist, both are 0."""
+    import torch
+
+    given, tied = torch.as_tensor(prefix).to(x), torch.as_tensor(weights).to(x)
+    if x.dim() < 2:  # rows of one value
+        target, pull = _aligned(given.reshape(-1, 1), tied, x.reshape(-1, 1))
+        return target.reshape(x.shape), pull.reshape(x.shape)
+    rows, width = x.shape[-2:]
+    have = given.shape[-2] if given.dim() >= 2 else rows + 1
+    if have > rows or given.shape[-1] != width or not _expands(given.shape[:-2], x.shape[:-2]):
+        raise ConfigurationError(
+            f"guidance prefix: expected at most {rows} rows of {width} values, got shape {tuple(given.shape)}"
+        )
+    if tied.dim() == 1 and len(tied) == rows:
         tied = tied[:, None]
-    tied = tied.expand(x.shape).clone()
-    tied[..., have:, :] = 0.0
-    target = torch.zeros_like(x)
-    target[..., :have, :] = prefix.to(x)
-    return target, tied
+    elif tied.dim() == 1 or not _expands(tied.shape, x.shape):
+        raise ConfigurationError(f"guidance weights: expected ({rows},), got {tuple(tied.shape)}")
+    if not bool((tied >= 0.0).all()):
+        raise ConfigurationError("guidance weights: expected 0 or more, got a negative one or one that is no number")
+    target, pull = torch.zeros_like(x), torch.zeros_like(x)
+    target[..., :have, :] = given
+    pull[..., :have, :] = tied.expand(x.shape)[..., :have, :]
+    return torch.where(pull > 0.0, target, 0.0), pull
+
+
+def _expands(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a tensor of this shape can be expanded to the other."""
+    return len(shape) <= len(wanted) and all(a in (1, b) for a, b in zip(shape[::-1], wanted[::-1], strict=False))
