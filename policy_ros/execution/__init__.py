@@ -8,6 +8,7 @@ from policy_ros.execution.gate import Gate, GateLimits, GateResult
 from policy_ros.execution.hold import Hold, HoldCause, Recovery
 from policy_ros.execution.inference import ChunkPolicy, GuidedPolicy
 from policy_ros.execution.pacing import Pacer
+from policy_ros.execution.realtime import RealtimeRefused, RealtimeThreads
 from policy_ros.execution.statistics import SampleWindow, Summary
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy, available_strategies, make_strategy
@@ -27,6 +28,8 @@ __all__ = [
     "Hold",
     "HoldCause",
     "Pacer",
+    "RealtimeRefused",
+    "RealtimeThreads",
     "Recovery",
     "SampleWindow",
     "SteadyClock",

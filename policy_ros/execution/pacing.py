@@ -57,6 +57,11 @@ class Pacer:
         """Whether the control thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def thread_id(self) -> int | None:
+        """The control thread as the system knows it; None before the first start."""
+        return None if self._thread is None else self._thread.native_id
+
     def periods(self) -> Summary:
         """Intervals between two calls over the last minute [s]."""
         return self._periods.summary(self._clock.now_ns())

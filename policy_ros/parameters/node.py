@@ -115,6 +115,13 @@ class ExecutionParameters:
         10.0, "An inference that takes longer counts as hung: the robot holds until a reset", unit="s", minimum=0.1
     )
     max_consecutive_errors: int = parameter(3, "Failed inferences in a row before the robot holds", minimum=1)
+    realtime_priority: int = parameter(
+        0,
+        "Real-time priority (SCHED_FIFO) of the control thread while active; the thread of the ROS callbacks gets one "
+        "less. Needs an rtprio limit, see docs/pacing.md; 50 is usual. 0: normal scheduling",
+        minimum=0,
+        maximum=98,
+    )
     stop_timeout_s: float = parameter(
         1.0, "Longest wait for a running inference on deactivation", unit="s", minimum=0.0
     )

@@ -44,6 +44,7 @@ class ManagedNode(LifecycleNode):
         Node.__init__(self, node_name, **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.stopping = threading.Event()  # the process is asked to end: a transition need not wait any longer
+        self.callback_thread: threading.Thread | None = None  # runs the callbacks, if it is known
         self._transition_lock = threading.Lock()
         self._transitions = _Worker("transition")
         self._answer_change_state = self._service_change_state.callback

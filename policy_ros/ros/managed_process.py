@@ -35,6 +35,7 @@ def run_managed(node: ManagedNode, stop: threading.Event) -> int:
             stop.set()
 
     thread = threading.Thread(target=spin, name="ros", daemon=True)
+    node.callback_thread = thread
     thread.start()
     if node.autostart and node.request("configure"):
         node.request("activate")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -72,6 +73,8 @@ class PolicyNode(ManagedNode):
             f"on {policy.device}: {policy.config.chunk_size} x {len(parameters.joints.names)} actions "
             f"at {parameters.execution.rate_hz:g} Hz"
         )
+        gc.collect()
+        gc.freeze()  # torch's objects make a full collection stop all threads for 0.1 s and more: leave them out
 
     def activate(self) -> None:
         self._gave_up = ""
@@ -91,6 +94,7 @@ class PolicyNode(ManagedNode):
             self._status_timer = None
         if runtime is None:
             return
+        gc.unfreeze()
         runtime.destroy()
         if runtime.executor.alive:
             self._lingering = runtime

@@ -12,7 +12,16 @@ import numpy as np
 from rclpy.publisher import Publisher
 
 from policy_ros.errors import ConfigurationError, PolicyRosError
-from policy_ros.execution import ChunkExecutor, GateLimits, HoldCause, Pacer, SteadyClock, Strategy
+from policy_ros.execution import (
+    ChunkExecutor,
+    GateLimits,
+    HoldCause,
+    Pacer,
+    RealtimeRefused,
+    RealtimeThreads,
+    SteadyClock,
+    Strategy,
+)
 from policy_ros.observation import ObservationAssembler, ObservationConfig
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
@@ -106,6 +115,7 @@ class PolicyRuntime:
         )
         pacing_clock = self.time if isinstance(self.time, SimulatedTime) else SteadyClock()
         self._pacer = Pacer(dt_s, self._tick, pacing_clock, on_error=self._tick.failed)
+        self._realtime = RealtimeThreads(parameters.execution.realtime_priority)
         if isinstance(self.time, SimulatedTime):
             self._jumps = watch_jumps(node, self._on_jump)
 
@@ -130,6 +140,16 @@ class PolicyRuntime:
         self.executor.start()
         self._tick.unsilence()
         self._pacer.start()
+        self._prioritise()
+
+    def _prioritise(self) -> None:
+        """The control thread, and the callbacks it shares the interpreter with, before all other work."""
+        callbacks = self._node.callback_thread
+        threads = (self._pacer.thread_id, None if callbacks is None else callbacks.native_id)
+        try:
+            self._realtime.prioritise([thread for thread in threads if thread is not None])
+        except RealtimeRefused as error:
+            self._node.get_logger().warning(str(error))
 
     def deactivate(self) -> None:
         """Hold, then stop everything within a bound."""
@@ -138,6 +158,7 @@ class PolicyRuntime:
             self.inputs.accepting = False
         if not self._pacer.stop(_PACER_STOP_S):
             self._node.get_logger().error(f"the control thread did not end within {_PACER_STOP_S:g} s; it is silenced")
+        self._realtime.release()
         if not self.executor.stop(self.parameters.execution.stop_timeout_s):
             self._node.get_logger().warning(
                 f"an inference did not end within {self.parameters.execution.stop_timeout_s:g} s; its result will be "
