@@ -5,7 +5,7 @@ export PYTHON
 
 VENV := scripts/venv.sh
 
-.PHONY: help setup demo test lint format colcon docs-table clean
+.PHONY: help setup demo soak test lint format colcon docs-table clean
 
 help:                ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,6 +15,9 @@ setup:               ## create .venv and install the package into it
 
 demo: setup          ## simulated robot and policy node for 30 s, then a summary
 	@$(VENV) python scripts/demo.py $(ARGS)
+
+soak: setup          ## an hour with faults at random: make soak ARGS="--minutes 5 --seed 1"
+	@$(VENV) python scripts/soak.py $(ARGS)
 
 test: setup lint     ## lint, then all tests against the installed package: make test ARGS="-k gate"
 	@scripts/test.sh $(ARGS)
@@ -35,4 +38,4 @@ docs-table: setup    ## write docs/parameters.md from the parameter schema
 	@$(VENV) python scripts/parameter_table.py
 
 clean:               ## remove what this file made
-	rm -rf .venv build install log demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build install log demo soak .mypy_cache .pytest_cache .ruff_cache

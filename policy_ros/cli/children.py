@@ -23,10 +23,11 @@ class Child:
     """One node of this package as a process.
 
     Args:
-        name: of the installed executable.
+        name: of the installed executable, for messages.
         ros_arguments: what follows ``--ros-args``.
         environment: of the process.
         output: where stdout and stderr go; None: where this process's stderr goes.
+        program: Python file to run in place of the installed executable.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class Child:
         *,
         environment: Mapping[str, str],
         output: IO[str] | None = None,
+        program: Path | None = None,
     ) -> None:
         self.name = name
         self._process = subprocess.Popen(
             # By path, not `-m`: started in the source folder, that would find the package without its messages.
-            [sys.executable, os.fspath(executable_directory() / name), "--ros-args", *ros_arguments],
+            [sys.executable, os.fspath(program or executable_directory() / name), "--ros-args", *ros_arguments],
             env={**environment, PARENT_VARIABLE: str(os.getpid())},
             stdout=output or sys.stderr,
             stderr=subprocess.STDOUT if output else sys.stderr,
@@ -74,6 +76,11 @@ class Child:
         """Ask it to end."""
         if self.running:
             self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without a chance to react; it leaves shared memory behind."""
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> int:
         """Ask it to end, wait, and kill it if it does not; its exit status."""

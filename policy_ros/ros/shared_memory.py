@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -29,3 +30,11 @@ def all_segments() -> set[Path]:
     """Files of Fast DDS that exist now."""
     folder = Path("/dev/shm")
     return {*folder.glob("fastrtps_*"), *folder.glob("sem.fastrtps_*")}
+
+
+def remove_segments(segments: set[Path]) -> None:
+    """Remove what killed processes left, with locks and mutexes; what another process still maps stays."""
+    for segment in segments - mapped_segments(besides=os.getpid()):
+        base = segment.name.removeprefix("sem.").removesuffix("_mutex").removesuffix("_el")
+        for name in (base, f"{base}_el", f"sem.{base}_mutex"):
+            segment.with_name(name).unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from policy_ros.ros.shared_memory import mapped_segments, segments_of
+from policy_ros.ros.shared_memory import remove_segments, segments_of
 
 from .robot import FakeRobot
 from .waiting import wait_for
@@ -49,11 +49,8 @@ def note_segments(pid: int) -> None:
 
 
 def remove_noted_segments() -> None:
-    """Remove what killed processes left, with locks and mutexes; this process, which still maps it, is about to end."""
-    for segment in _LEFT_BY_KILLED - mapped_segments(besides=os.getpid()):
-        base = segment.name.removeprefix("sem.").removesuffix("_mutex").removesuffix("_el")
-        for name in (base, f"{base}_el", f"sem.{base}_mutex"):
-            segment.with_name(name).unlink(missing_ok=True)
+    """Remove what killed processes left; this process, which still maps it, is about to end."""
+    remove_segments(_LEFT_BY_KILLED)
 
 
 class NodeProcess:

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries the steps of a schedule out, waits for the system to come back after each, and says when it does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+
+from soaking.actions import (
+    Action,
+    CameraDropout,
+    Fault,
+    FrozenCamera,
+    JointDropout,
+    PolicyFault,
+    Reactivate,
+    Reconfigure,
+    RefusedParameter,
+    Reset,
+    RestartRobot,
+    SetParameter,
+    Step,
+    label,
+)
+from soaking.configuration import Configuration, overrides
+from soaking.events import Activating, Deactivated, FaultBegan, FaultEnded
+from soaking.observer import POLICY, ROBOT, Observer, Unanswered
+from soaking.orders import Order
+from soaking.processes import Processes
+from soaking.referee import Referee
+
+CALL_S = 30.0  # a service on a busy machine
+CONFIGURE_S = 60.0
+RECOVERY_S = 60.0  # until the node commands again, once nothing is wrong any more
+RETRY_S = 0.2
+POLL_S = 0.02
+DISCOVERY_S = 20.0
+LATCHED = frozenset(
+    ("NON_FINITE_ACTION", "INVALID_ACTION", "POLICY_FAILED", "INFERENCE_TIMEOUT", "JOINT_CONFLICT", "JUMP", "LIMIT")
+)
+FAULT_PARAMETERS = {CameraDropout: "faults.silent_cameras", FrozenCamera: "faults.frozen_cameras"}
+
+
+class Interrupted(Exception):
+    """Somebody wants the soak to end."""
+
+
+class Driver:
+    """Everything that is done to the system is done from the thread that calls :meth:`run`.
+
+    Args:
+        processes: robot and node.
+        observer: services and the newest status.
+        referee: is told what is done, and what does not come about.
+        configuration: of the node.
+        stop: ends the run.
+        on_idle: called again and again while the driver waits.
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        observer: Observer,
+        referee: Referee,
+        configuration: Configuration,
+        stop: threading.Event,
+        on_idle: Callable[[], None],
+    ) -> None:
+        self.done: Counter[str] = Counter()
+        self.resets = 0
+        self.calm = False  # nothing is wrong, the node commands
+        self._processes = processes
+        self._observer = observer
+        self._referee = referee
+        self._configuration = configuration
+        self._stop = stop
+        self._on_idle = on_idle
+        self._active = False
+
+    def run(self, steps: Iterable[Step], duration_s: float) -> None:
+        """Bring the node up and do one step after the other until the time is over, or ``stop`` is set."""
+        deadline = time.monotonic() + duration_s
+        try:
+            self._referee.context = "starting"
+            self._configure(None)
+            self._activate()
+            self._recover()
+            if self._referee.count:
+                return  # nothing to soak
+            for step in steps:
+                if time.monotonic() >= deadline:
+                    return
+                self._take(step)
+        except Interrupted:
+            pass
+        finally:
+            self.calm = False
+            self._processes.order(Order())
+
+    def _take(self, step: Step) -> None:
+        self.calm = True
+        self._wait(step.pause_s)
+        self.calm = False
+        self._referee.context = f"{step.action}" + (f", meanwhile {step.meanwhile}" if step.meanwhile else "")
+        try:
+            self._do(step.action, step.meanwhile)
+        except Unanswered as problem:
+            self._complain("answers", str(problem))
+        self.done[label(step.action)] += 1
+        self._recover()
+        self._referee.context = f"after {step.action}"
+
+    # Actions
+
+    def _do(self, action: Action, meanwhile: Action | None = None) -> None:
+        if isinstance(action, (CameraDropout, JointDropout, FrozenCamera, PolicyFault)):
+            self._suffer(action, meanwhile)
+        elif isinstance(action, SetParameter):
+            self._set(action)
+        elif isinstance(action, RefusedParameter):
+            if not self._observer.set_parameters(POLICY, {action.name: action.value}, CALL_S):
+                self._complain("parameters", f"{action.name} = {action.value!r} was accepted")
+        elif isinstance(action, Reset):
+            self._reset()
+        elif isinstance(action, Reactivate):
+            self._deactivate()
+            self._wait(action.pause_s)
+            self._activate()
+        elif isinstance(action, Reconfigure):
+            self._deactivate()
+            self._transition("cleanup")
+            self._configure(action.policy)
+            self._activate()
+        elif isinstance(action, RestartRobot):
+            self._restart_robot(action)
+        else:
+            self._restart_node()
+
+    def _suffer(self, fault: Fault, meanwhile: Action | None) -> None:
+        """A fault for its time, something else in the middle of it, and the end of the fault."""
+        with self._in_force(fault):
+            self._wait(fault.duration_s / 2)
+            if isinstance(meanwhile, Reactivate):
+                self._deactivate()  # activation would wait for the fault to end
+            elif meanwhile is not None:
+                self._do(meanwhile)
+            if meanwhile is not None:
+                self.done[f"{label(meanwhile)}, during a fault"] += 1
+            self._wait(fault.duration_s / 2)
+        if isinstance(meanwhile, Reactivate):
+            self._activate()
+
+    @contextmanager
+    def _in_force(self, fault: Fault):
+        bound_s = self._bound_s(fault)
+        self._begin(fault)
+        if bound_s is not None:
+            self._referee.add(FaultBegan(time.time(), label(fault), bound_s))
+        try:
+            yield
+        finally:
+            if bound_s is not None:
+                self._referee.add(FaultEnded(time.time(), label(fault)))
+            self._end(fault)
+
+    def _bound_s(self, fault: Fault) -> float | None:
+        """T of the fault; None if it need not end in silence."""
+        bounds_s = self._configuration.bounds_s
+        if isinstance(fault, CameraDropout):
+            return bounds_s[f"camera/{fault.camera}"]
+        if isinstance(fault, JointDropout):
+            return bounds_s["joint_states"]
+        if isinstance(fault, PolicyFault) and fault.kind != "delay":
+            return self._configuration.chunk_s
+        return None
+
+    def _begin(self, fault: Fault) -> None:
+        if isinstance(fault, PolicyFault):
+            self._processes.order(Order(fault.kind, fault.delay_s))
+        elif isinstance(fault, JointDropout):
+            self._set_robot("faults.silent_joint_states", True)
+        else:
+            self._set_robot(FAULT_PARAMETERS[type(fault)], [fault.camera])
+
+    def _end(self, fault: Fault) -> None:
+        if isinstance(fault, PolicyFault):
+            self._processes.order(Order())
+        elif isinstance(fault, JointDropout):
+            self._set_robot("faults.silent_joint_states", False)
+        else:
+            self._set_robot(FAULT_PARAMETERS[type(fault)], [])
+
+    def _set_robot(self, name: str, value: object) -> None:
+        refusal = self._observer.set_parameters(ROBOT, {name: value}, CALL_S)
+        if refusal:
+            self._complain("parameters", f"{ROBOT}: {name} = {value!r} was refused: {refusal}")
+
+    def _set(self, action: SetParameter) -> None:
+        refusal = self._observer.set_parameters(POLICY, {action.name: action.value}, CALL_S)
+        if refusal and not self._may_be_refused(action, refusal):
+            self._complain("parameters", f"{action.name} = {action.value!r} was refused: {refusal}")
+
+    @staticmethod
+    def _may_be_refused(action: SetParameter, refusal: str) -> bool:
+        """A horizon that does not fit the mode in force is refused, and so is a mode that does not fit the horizon."""
+        return action.name in ("execution.mode", "execution.execution_horizon") and "horizon" in refusal
+
+    def _reset(self) -> None:
+        self.resets += self._observer.reset(CALL_S)
+
+    def _restart_robot(self, action: RestartRobot) -> None:
+        kind = label(action)
+        status = self._processes.stop_robot(kill=action.kill)
+        if status != 0 and not action.kill:
+            self._complain("processes", f"the robot ended with status {status}")
+        self._referee.add(FaultBegan(time.time(), kind, self._configuration.bounds_s["joint_states"]))
+        self._wait(self._configuration.bounds_s["joint_states"] + 1.0)
+        self._referee.add(FaultEnded(time.time(), kind))
+        self._processes.restart_robot()
+
+    def _restart_node(self) -> None:
+        status = self._processes.stop_node()
+        self._referee.add(Deactivated(time.time()))
+        self._active = False
+        if status != 0:
+            self._complain("processes", f"the node ended with status {status} after SIGTERM")
+        self._bring_node_up()
+
+    def _bring_node_up(self) -> None:
+        self._processes.restart_node()
+        self._configure(None)
+        self._activate()
+
+    # Transitions
+
+    def _activate(self) -> None:
+        # Refused while a stream is missing, be it that the robot has only just been started.
+        self._referee.add(Activating(time.time()))
+        self._repeat(lambda: self._observer.transition("activate", CALL_S), RECOVERY_S, "activation")
+        self._active = True
+        self._check_endpoints()
+
+    def _deactivate(self) -> None:
+        if not self._observer.transition("deactivate", CALL_S):
+            self._complain("transitions", "deactivation failed")
+        self._referee.add(Deactivated(time.time()))
+        self._active = False
+
+    def _configure(self, policy: str | None) -> None:
+        """With another policy, or as it is; refused while an inference of the previous policy still runs."""
+        if policy is not None:
+            values = {"policy.type": policy, "policy.overrides": overrides(policy)}
+            refusal = self._observer.set_parameters(POLICY, values, CALL_S)
+            if refusal:
+                self._complain("parameters", f"{values} was refused: {refusal}")
+        self._repeat(lambda: self._observer.transition("configure", CONFIGURE_S), CONFIGURE_S, "configuring")
+
+    def _transition(self, name: str) -> None:
+        if not self._observer.transition(name, CALL_S):
+            self._complain("transitions", f"{name} failed")
+
+    def _repeat(self, attempt: Callable[[], bool], timeout_s: float, what: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not attempt():
+            self._require_node()
+            if time.monotonic() > deadline:
+                self._complain("transitions", f"{what} did not succeed within {timeout_s:g} s")
+                return
+            self._wait(RETRY_S)
+
+    def _check_endpoints(self) -> None:
+        """An active node has one endpoint on each of its topics: another number is a leak, or a lost one."""
+        topics = self._configuration.endpoints()
+        wanted = dict.fromkeys(topics, 1)
+        deadline = time.monotonic() + DISCOVERY_S
+        while (found := self._observer.endpoints(topics)) != wanted:
+            if time.monotonic() > deadline:
+                wrong = ", ".join(f"{topic}: {count}" for topic, count in found.items() if count != 1)
+                self._complain("publishers", f"expected one endpoint of the node on each topic, got {wrong}")
+                return
+            self._wait(RETRY_S)
+
+    # Waiting
+
+    def _recover(self) -> None:
+        """Wait until the node commands again; a latched hold is reset, as a person would."""
+        deadline, seen = time.monotonic() + RECOVERY_S, self._observer.commands
+        while self._observer.commands < seen + 3:
+            self._require_node()
+            status = self._observer.status
+            if status is not None and status.hold_cause in LATCHED:
+                self._reset_hold()
+            if time.monotonic() > deadline:
+                held = "no status" if status is None else f"state {status.state}, hold '{status.hold_cause}'"
+                self._complain("recovery", f"no command within {RECOVERY_S:g} s ({held}); starting the node again")
+                self._restart_node()
+                return
+            self._wait(POLL_S)
+
+    def _reset_hold(self) -> None:
+        try:
+            self._reset()
+        except Unanswered as problem:
+            self._complain("answers", str(problem))
+        self._wait(RETRY_S)
+
+    def _require_node(self) -> None:
+        """The node and the robot never end by themselves."""
+        if not self._processes.robot.running:
+            self._complain("processes", f"the robot ended by itself with status {self._processes.robot.exit_status}")
+            self._processes.restart_robot()
+        if not self._processes.node.running:
+            self._complain("processes", f"the node ended by itself with status {self._processes.node.exit_status}")
+            self._referee.add(Deactivated(time.time()))
+            self._bring_node_up()
+
+    def _wait(self, duration_s: float) -> None:
+        deadline = time.monotonic() + duration_s
+        while True:
+            if self._stop.is_set():
+                raise Interrupted
+            self._on_idle()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0.0:
+                return
+            self._stop.wait(min(left_s, POLL_S))
+
+    def _complain(self, check: str, text: str) -> None:
+        self._referee.report(time.time(), check, text)
