@@ -7,7 +7,10 @@ import argparse
 from types import ModuleType
 from typing import Any
 
-_BENCHMARKS: tuple[ModuleType, ...] = ()  # each with add_parser(commands) and execute(arguments), as a subcommand
+from policy_ros.cli import bench_pacing
+
+# Each has add_parser(commands) and execute(arguments), as a subcommand.
+_BENCHMARKS: tuple[ModuleType, ...] = (bench_pacing,)
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:

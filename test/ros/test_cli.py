@@ -146,3 +146,15 @@ def test_the_node_holds_and_ends_when_its_terminal_or_its_supervisor_is_gone(
     process.wait(20.0)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 10.0, "the end of the node")
     wait_for(lambda: len(robot.commands[-1].message.points) == 1, 2.0, "the hold, which is the last command")
+
+
+def test_bench_pacing_measures_timer_and_thread_beside_every_load(tmp_path):
+    done = run("bench", "pacing", "--seconds", "0.5", "--realtime-priority", "0", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    measured = {(result["load"], result["pacing"]) for result in report["results"]}
+    loads, pacings = ("idle", "inference", "busy Python"), ("rclpy timer", "thread")
+    assert measured == {(load, pacing) for load in loads for pacing in pacings}
+    for result in report["results"]:
+        assert result["count"] > 0 and 0.0 < result["p50"] <= result["p99"] <= result["longest"]
+        assert ("inference_ms" in result) == (result["load"] == "inference")
