@@ -4,7 +4,7 @@
 from policy_ros.execution.clock import Clock, SteadyClock, VirtualClock
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.executor import ChunkExecutor
-from policy_ros.execution.gate import Gate, GateLimits, GateResult
+from policy_ros.execution.gate import Gate, GateLimits, GateResult, Motion
 from policy_ros.execution.hold import Hold, HoldCause, Recovery
 from policy_ros.execution.inference import ChunkPolicy, GuidedPolicy
 from policy_ros.execution.pacing import Pacer
@@ -27,6 +27,7 @@ __all__ = [
     "GuidedPolicy",
     "Hold",
     "HoldCause",
+    "Motion",
     "Pacer",
     "RealtimeRefused",
     "RealtimeThreads",

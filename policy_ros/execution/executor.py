@@ -17,7 +17,7 @@ from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.delay import MeasuredDelay, is_feasible
 from policy_ros.execution.delay_estimation import make_delay_estimator
-from policy_ros.execution.gate import Gate
+from policy_ros.execution.gate import Gate, Motion
 from policy_ros.execution.hold import Hold, HoldCause
 from policy_ros.execution.hold_latch import HoldLatch
 from policy_ros.execution.inference import (
@@ -30,6 +30,7 @@ from policy_ros.execution.inference import (
     Outcome,
 )
 from policy_ros.execution.measurements import Measurements
+from policy_ros.execution.ramp import Ramp
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy
 from policy_ros.execution.tick import ExecutionState, Tick
@@ -102,9 +103,10 @@ class ChunkExecutor:
         self._failures = 0  # in a row
         self._starved_ticks = 0  # in this epoch, where the strategy promises none
         self._holds = HoldLatch()
-        self._last_command: NDArray[np.float64] | None = None  # in this epoch
+        self._motion: Motion | None = None  # as it was commanded in this epoch
+        self._ramp: Ramp | None = None  # brings the robot to rest after a hold began
         self._last_command_ns: int | None = None
-        self._measurements = Measurements()
+        self._measurements = Measurements(len(scaling.names))
 
     # Life cycle
 
@@ -122,7 +124,7 @@ class ChunkExecutor:
         if threaded:
             self._worker.start()
         with self._condition:
-            self._measurements = Measurements()
+            self._measurements = Measurements(len(self._names))
             self._holds.clear()
             self._begin_epoch()
             self._running = True
@@ -154,6 +156,10 @@ class ChunkExecutor:
             if self._running:
                 raise PolicyRosError("gate: cannot change while commands are being sent; stop() first")
             self._gate = checked
+
+    def longest_ramp_s(self) -> float:
+        """Upper bound of the time that a hold takes to bring the robot to rest [s]."""
+        return self._gate.longest_ramp_s() + self._config.period_s
 
     def _checked(self, gate: Gate) -> Gate:
         if gate.limits.names != self._names:
@@ -231,6 +237,8 @@ class ChunkExecutor:
                 observation_age=age,
                 gate_clamped=seen.gate_clamped,
                 gate_rejected=seen.gate_rejected,
+                joint_clamped=tuple(int(count) for count in seen.joint_clamped),
+                joint_rejected=tuple(int(count) for count in seen.joint_rejected),
                 seam_jump=seen.seam_jump,
                 inference_alive=self._worker.alive,
             )
@@ -255,6 +263,8 @@ class ChunkExecutor:
         requested = self._holds.take_request()
         if requested is not None:
             return self._enter_hold(requested)
+        if self._ramp is not None:
+            return self._go_on_braking(self._ramp)
         self._holds.release_if_over(health, self._timeline.remaining)
         if self._holds.stops_inference:
             return Tick(ExecutionState.HOLDING, self._timeline.step)
@@ -275,21 +285,40 @@ class ChunkExecutor:
                 self._holds.request(Hold(HoldCause.INFERENCE_TIMEOUT, detail, step))
 
     def _enter_hold(self, hold: Hold) -> Tick:
-        """Hold where the robot was last commanded to be; the plan is dropped unless its continuation is awaited.
+        """Begin to come to rest from what was last commanded; the plan of actions is dropped.
 
         Where no row is left, the last window has already brought the robot to rest there: commanding it again, maybe
         much later, would break the promise of silence after a fault. Only somebody who asks for a hold gets it.
+        A hold that takes the place of a milder one lets a braking that is under way go on.
         """
-        _LOG.warning("hold: %s: %s", hold.cause.value, hold.detail)
-        if self._holds.enter(hold):
-            self._measurements.count_hold()
-        step = self._timeline.step
-        if hold.cause is HoldCause.STARVED:
-            return Tick(ExecutionState.STARVED, step)
-        needed = self._timeline.remaining > 0 or hold.cause.asked_for
-        command = self._last_command if needed else None
+        self._note_hold(hold)
+        motion = self._motion
+        if motion is not None and self._timeline.remaining > 0:
+            self._ramp = Ramp(self._gate.ramp_down(motion, self._config.period_s), motion.position)
+        elif motion is not None and hold.cause.asked_for:
+            self._ramp = Ramp.none(motion.position)
+        ramp, step = self._ramp, self._timeline.step
         self._begin_epoch()
-        return Tick(ExecutionState.HOLDING, step, hold=command)
+        if ramp is None:
+            return Tick(ExecutionState.HOLDING, step)
+        return self._go_on_braking(ramp)
+
+    def _note_hold(self, hold: Hold) -> None:
+        _LOG.log(
+            logging.INFO if hold.cause.asked_for else logging.WARNING, "hold: %s: %s", hold.cause.value, hold.detail
+        )
+        if self._holds.enter(hold) and not hold.cause.asked_for:
+            self._measurements.count_hold()
+
+    def _go_on_braking(self, ramp: Ramp) -> Tick:
+        """The next row of the ramp; after its last one the command to stay there, then nothing any more."""
+        step = self._timeline.step
+        if len(ramp.rows) == 0:
+            self._ramp = None
+            return Tick(ExecutionState.HOLDING, step, hold=ramp.rest)
+        self._ramp = ramp.after_a_row()
+        self._measurements.commands += 1
+        return Tick(ExecutionState.HOLDING, step, window=ramp.rows)
 
     def _run_dry(self) -> Tick:
         """No row is left: normal between the chunks of some strategies, a fault where none may be missing."""
@@ -303,29 +332,30 @@ class ChunkExecutor:
         detail = (
             f"no observation, {self._not_ready}" if self._not_ready else "the inference takes longer than the chunk"
         )
-        return self._enter_hold(Hold(HoldCause.STARVED, detail, self._timeline.step))
+        self._note_hold(Hold(HoldCause.STARVED, detail, self._timeline.step))
+        return Tick(ExecutionState.STARVED, self._timeline.step)
 
     def _execute(self, measured: NDArray[np.float64] | None) -> Tick:
         step = self._timeline.step
         window = self._timeline.window(step, self._config.lookahead_steps)
-        verdict = self._gate.check(window, self._last_command, measured, self._config.period_s)
+        verdict = self._gate.check(window, self._motion, measured, self._config.period_s)
+        self._measurements.count_verdict(verdict)
         if verdict.rows is None:
             assert verdict.reason is not None  # no rows, so there is a reason
-            self._measurements.gate_rejected += verdict.rejected
             return self._enter_hold(Hold(verdict.reason, verdict.detail, step))
-        self._measurements.gate_clamped += int(verdict.clamped[0])
         chunk, self._unreported = self._unreported, None
-        if chunk is not None and self._last_command is not None:
-            self._measurements.seam_jump = float(np.max(np.abs(window[0] - self._last_command)))
+        if chunk is not None and self._motion is not None:
+            self._measurements.seam_jump = float(np.max(np.abs(window[0] - self._motion.position)))
         self._timeline.consume()
-        self._note_command(verdict.rows[0])
+        self._note_command(verdict.rows[0], measured)
         return Tick(ExecutionState.RUNNING, step, window=verdict.rows, chunk=chunk)
 
-    def _note_command(self, row: NDArray[np.float64]) -> None:
+    def _note_command(self, row: NDArray[np.float64], measured: NDArray[np.float64] | None) -> None:
         now_ns = self._monotonic_ns()
         if self._last_command_ns is not None:
             self._measurements.command_period.append((now_ns - self._last_command_ns) * 1e-9, now_ns)
-        self._last_command = row
+        before = self._gate.reference(self._motion, measured)
+        self._motion = Motion.at_rest(row) if before is None else before.advance(row, self._config.period_s)
         self._last_command_ns = now_ns
         self._measurements.commands += 1
 
@@ -456,7 +486,7 @@ class ChunkExecutor:
         self._delay = MeasuredDelay(0)
         self._guidance_weight = 0.0
         self._newest = self._unreported = None
-        self._last_command = None
+        self._motion = self._ramp = None
         self._last_command_ns = None
         self._failures = self._starved_ticks = 0
         self._not_ready = ""

@@ -44,6 +44,8 @@ class ExecutionStatus:
         observation_age: when its inference started [s].
         gate_clamped: commanded rows that the gate changed.
         gate_rejected: rows that the gate refused when they were due.
+        joint_clamped: for each joint, commanded rows that the gate changed.
+        joint_rejected: for each joint, how often the gate refused a row because of it.
         seam_jump: largest joint step across the newest seam between two chunks [rad, m].
         inference_alive: whether the inference thread runs.
     """
@@ -77,5 +79,7 @@ class ExecutionStatus:
     observation_age: Summary
     gate_clamped: int
     gate_rejected: int
+    joint_clamped: tuple[int, ...]
+    joint_rejected: tuple[int, ...]
     seam_jump: float
     inference_alive: bool

@@ -29,9 +29,11 @@ class Tick:
     Attributes:
         state: state after this tick.
         step: absolute step of ``window[0]``, or the step that is due next when there is no window.
-        window: ``(K, A)`` gated rows in robot units, row 0 due now; None: publish nothing.
-        hold: ``(A,)`` the last commanded row, set at most once, on the tick that enters a hold: publish it, then
-            nothing. None if there is nothing to stop: nothing was commanded, or no row was left and nobody asked.
+        window: ``(K, A)`` gated rows in robot units, row 0 due now; None: publish nothing. While HOLDING: the rows that
+            bring the robot to rest.
+        hold: ``(A,)`` where the robot has come to rest, set at most once for each hold, after the last of these rows:
+            publish it, then nothing. Never set if there is nothing to stop: nothing was commanded, or no row was left
+            and nobody asked.
         chunk: the chunk that took over since the previous tick, else None.
     """
 

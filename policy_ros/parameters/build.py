@@ -21,7 +21,7 @@ from policy_ros.data import (
 )
 from policy_ros.errors import ConfigurationError, closest
 from policy_ros.execution import ExecutionConfig, Gate, GateLimits, Strategy, make_strategy
-from policy_ros.execution.urdf import read_joint_limits
+from policy_ros.execution.gate.urdf import read_joint_limits
 from policy_ros.observation import CameraStream, ObservationConfig, VectorStream
 from policy_ros.parameters.node import CameraParameters, NodeParameters
 from policy_ros.rtc import GuidanceOptions
@@ -219,6 +219,8 @@ def _tightened(limits: GateLimits, robot_description: str) -> GateLimits:
         lower=np.maximum(limits.lower, [joint.lower for joint in described]),
         upper=np.minimum(limits.upper, [joint.upper for joint in described]),
         max_velocity=np.minimum(limits.max_velocity, [joint.velocity for joint in described]),
+        max_acceleration=np.minimum(limits.max_acceleration, [joint.acceleration for joint in described]),
+        max_jerk=np.minimum(limits.max_jerk, [joint.jerk for joint in described]),
     )
 
 
@@ -241,8 +243,18 @@ def _limits_of_parameters(parameters: NodeParameters) -> GateLimits:
         max_velocity=per_joint("max_velocity", gate.max_velocity, np.inf),
         max_jump=per_joint("max_jump", gate.max_jump, np.inf),
         margin=gate.margin,
-        reject=gate.on_violation == "reject",
+        reject=_rejecting(parameters),
+        max_acceleration=per_joint("max_acceleration", gate.max_acceleration, np.inf),
+        max_jerk=per_joint("max_jerk", gate.max_jerk, np.inf),
+        ramp_down_s=gate.ramp_down_s,
     )
+
+
+def _rejecting(parameters: NodeParameters) -> NDArray[np.bool_]:
+    """Which joints refuse what others clamp."""
+    by_joint = {joint: output.on_violation for output in parameters.outputs.values() for joint in output.joints}
+    choices = [by_joint.get(name, "") or parameters.gate.on_violation for name in parameters.joints.names]
+    return np.array([choice == "reject" for choice in choices], dtype=np.bool_)
 
 
 def measured_order(parameters: NodeParameters) -> list[int]:

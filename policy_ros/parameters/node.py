@@ -162,6 +162,23 @@ class GateParameters:
     max_velocity: tuple[float, ...] = parameter(
         (), "Largest joint velocities", unit="rad/s or m/s", minimum=0.0, unlimited=True
     )
+    max_acceleration: tuple[float, ...] = parameter(
+        (), "Largest joint accelerations", unit="rad/s² or m/s²", minimum=0.0, unlimited=True
+    )
+    max_jerk: tuple[float, ...] = parameter(
+        (),
+        "Largest joint jerks; gives way where another limit could not be kept",
+        unit="rad/s³ or m/s³",
+        minimum=0.0,
+        unlimited=True,
+    )
+    ramp_down_s: float = parameter(
+        0.1,
+        "A hold brings the joints to rest within this time, or longer where max_acceleration asks for it. 0: at once",
+        unit="s",
+        minimum=0.0,
+        maximum=1.0,
+    )
     use_robot_description: bool = parameter(
         False, "Take limits from the robot's URDF too; the tighter of both counts. Activation waits for it"
     )
@@ -184,6 +201,9 @@ class OutputParameters:
     type: str = parameter("joint_trajectory", "Command type", choices=("joint_trajectory", "position_array"))
     topic: str = parameter("", "Command topic, e.g. `arm_controller/joint_trajectory`; required")
     joints: tuple[str, ...] = parameter((), "Joints of this controller in its order; required")
+    on_violation: str = parameter(
+        "", "As `gate.on_violation`, for these joints. Empty: that one", choices=("", "clamp", "reject")
+    )
     lead_s: float = parameter(
         -1.0, "joint_trajectory: start stamp lies this far in the future. Negative: one control period", unit="s"
     )

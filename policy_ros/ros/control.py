@@ -61,6 +61,7 @@ class ControlTick:
         self._report_error = report_error
         self._publishing = threading.Lock()
         self._silent = True
+        self._at_rest = threading.Event()  # since come_to_rest() was called
         self._previous: NDArray[np.float64] | None = None  # the row before, while the robot moves along
         self._place: NDArray[np.float64] | None = None  # where the robot was last commanded to be
 
@@ -89,8 +90,14 @@ class ControlTick:
             self._previous = self._place = None
             self._silent = False
 
+    def come_to_rest(self, reason: str, timeout_s: float) -> bool:
+        """Brake as for a hold, and wait at most ``timeout_s`` for the end of it; False if nobody ticks any more."""
+        self._at_rest.clear()
+        self._executor.hold(HoldCause.SHUTDOWN, reason)
+        return self._at_rest.wait(timeout_s)
+
     def silence(self) -> None:
-        """Publish one hold where the robot was last commanded, unless it holds already; after that nothing any more."""
+        """After this nothing is published any more; a robot that is not held yet is commanded to stay in place first."""
         with self._publishing:
             if self._silent:
                 return
@@ -108,8 +115,9 @@ class ControlTick:
             self._previous = None  # the robot comes to rest
         if tick.hold is not None:
             self._publish_hold(tick.hold)
-        if tick.state in (ExecutionState.HOLDING, ExecutionState.WAITING):
+        if tick.window is None and tick.state in (ExecutionState.HOLDING, ExecutionState.WAITING):
             self._place = None  # what was commanded before a hold or a reset is no place to return to
+            self._at_rest.set()
         if tick.chunk is not None:
             self._chunks.publish(self._chunk_message(tick.chunk, tick.step, stamp_ns))
 

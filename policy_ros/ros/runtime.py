@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 _LOG_EVERY_S = 5.0
 _PACER_STOP_S = 0.5
+_REST_SLACK_S = 0.3  # beyond the ramp, for a busy machine
 
 
 class PolicyRuntime:
@@ -152,7 +153,9 @@ class PolicyRuntime:
             self._node.get_logger().warning(str(error))
 
     def deactivate(self) -> None:
-        """Hold, then stop everything within a bound."""
+        """Bring the robot to rest, then stop everything within a bound."""
+        if self._pacer.alive:
+            self._tick.come_to_rest("deactivated", self.executor.longest_ramp_s() + _REST_SLACK_S)
         self._tick.silence()
         if self.inputs is not None:
             self.inputs.accepting = False
@@ -244,6 +247,7 @@ class PolicyRuntime:
             "position_min": limits.lower,
             "position_max": limits.upper,
             "max_velocity": limits.max_velocity,
+            "max_acceleration": limits.max_acceleration,
             "max_jump": limits.max_jump,
         }
         missing = [name for name, of_joints in values.items() if not np.any(np.isfinite(of_joints))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 
+from policy_ros.execution import ExecutionStatus
 from policy_ros.msg import PolicyStatus
 from policy_ros.ros.runtime import PolicyRuntime
 
@@ -34,6 +35,7 @@ def status_message(runtime: PolicyRuntime, stamp: Time) -> PolicyStatus:
     )
     message.header.stamp = stamp
     _fill_streams(message, runtime)
+    _fill_outputs(message, runtime, execution)
     for cause, count in runtime.assembler.drops.items():
         setattr(message, f"dropped_{cause.value}", count)
     return message
@@ -69,3 +71,14 @@ def _fill_streams(message: PolicyStatus, runtime: PolicyRuntime) -> None:
         message.stream_ages.append(seen.age_s)
         message.stream_rates.append(seen.rate_hz)
         message.stream_received.append(seen.received)
+
+
+def _fill_outputs(message: PolicyStatus, runtime: PolicyRuntime, execution: ExecutionStatus) -> None:
+    """What the gate did to each output's joints."""
+    names = runtime.parameters.joints.names
+    clamped = dict(zip(names, execution.joint_clamped, strict=True))
+    rejected = dict(zip(names, execution.joint_rejected, strict=True))
+    for name, output in runtime.parameters.outputs.items():
+        message.outputs.append(name)
+        message.output_clamped.append(sum(clamped[joint] for joint in output.joints))
+        message.output_rejected.append(sum(rejected[joint] for joint in output.joints))

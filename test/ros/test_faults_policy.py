@@ -8,7 +8,15 @@ import math
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from support.checkpoints import JOINTS, write_act
-from support.holding import DDS_SLACK_S, assert_holds, assert_stays_held, now, wait_until_commanding
+from support.holding import (
+    DDS_SLACK_S,
+    RAMP_COMMANDS,
+    RAMP_S,
+    assert_holds,
+    assert_stays_held,
+    now,
+    wait_until_commanding,
+)
 from support.waiting import stays, wait_for
 
 from policy_ros.msg import PolicyStatus
@@ -84,7 +92,7 @@ def test_fault_11_a_policy_that_raises_holds_after_bounded_retries_and_the_node_
     wait_for(lambda: robot.status.hold_cause == "POLICY_FAILED", 5.0, "a hold for the failing policy")
     assert robot.status.inference_errors == 3
     wait_for(lambda: node.state == "inactive", 5.0, f"the node deactivating itself\n{node.log}")
-    assert robot.commands[-1].time_s - since <= 2 * CHUNK_S + DDS_SLACK_S
+    assert robot.commands[-1].time_s - since <= 2 * CHUNK_S + RAMP_S + DDS_SLACK_S
     wait_for(lambda: "out of memory" in robot.diagnostic("policy: node"), 5.0, "the reason in the diagnostics")
     assert robot.diagnostics["policy: node"].level == DiagnosticStatus.ERROR
     assert "mend the cause and activate again" in node.log
@@ -116,7 +124,7 @@ def test_fault_12_a_hanging_inference_holds_and_blocks_configuring_until_it_ends
     fault.set("hang")
     wait_for(lambda: robot.status.hold_cause == "INFERENCE_TIMEOUT", 5.0, "a hold for the hanging inference")
     count = len(robot.commands)
-    stays(lambda: len(robot.commands) <= count + 1, 0.5, "commands beside a hanging inference")
+    stays(lambda: len(robot.commands) <= count + RAMP_COMMANDS, 0.5, "commands beside a hanging inference")
     assert node.transition("deactivate", timeout_s=5.0), "deactivation is bounded"
     assert node.transition("cleanup")
     assert not node.transition("configure")

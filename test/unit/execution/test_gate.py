@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policy_ros.errors import ConfigurationError
-from policy_ros.execution import Gate, GateLimits, HoldCause
+from policy_ros.execution import Gate, GateLimits, HoldCause, Motion
 
 DT = 0.02
 NAMES = ("shoulder", "elbow")
@@ -29,22 +29,26 @@ def rows(*values: tuple[float, float]) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
+def still(*position: float) -> Motion:
+    return Motion.at_rest(np.array(position))
+
+
 def test_rows_within_all_limits_pass_unchanged(limits: GateLimits) -> None:
     wanted = rows((0.0, 0.0), (0.05, -0.05), (0.1, -0.1))
-    result = Gate(limits).check(wanted, np.zeros(2), np.zeros(2), DT)
+    result = Gate(limits).check(wanted, still(0.0, 0.0), np.zeros(2), DT)
     np.testing.assert_array_equal(result.rows, wanted)
     assert (result.clamped.any(), result.rejected, result.reason) == (False, 0, None)
 
 
 def test_fault_09_positions_are_clamped_to_the_limits_with_margin(limits: GateLimits) -> None:
-    result = Gate(limits).check(rows((0.95, 0.0), (0.9, 0.0)), np.array([0.9, 0.0]), None, DT)
+    result = Gate(limits).check(rows((0.95, 0.0), (0.9, 0.0)), still(0.9, 0.0), None, DT)
     assert result.rows is not None
     np.testing.assert_allclose(result.rows, [[0.9, 0.0], [0.9, 0.0]], atol=1e-6)
     assert result.clamped.tolist() == [True, False]
 
 
 def test_fault_09_steps_are_limited_by_velocity_from_the_last_command_on(limits: GateLimits) -> None:
-    result = Gate(limits).check(rows((0.3, 0.0), (0.3, 0.0), (0.3, 0.0), (0.3, 0.0)), np.zeros(2), None, DT)
+    result = Gate(limits).check(rows((0.3, 0.0), (0.3, 0.0), (0.3, 0.0), (0.3, 0.0)), still(0.0, 0.0), None, DT)
     assert result.rows is not None
     np.testing.assert_allclose(result.rows[:, 0], [0.1, 0.2, 0.3, 0.3], atol=1e-6)
     assert result.clamped.tolist() == [True, True, False, False]
@@ -68,7 +72,7 @@ def test_a_robot_outside_its_limits_returns_at_limited_speed(limits: GateLimits)
 def test_fault_09_rejecting_refuses_what_would_be_clamped(
     limits: GateLimits, wanted: tuple[float, float], detail: str
 ) -> None:
-    start = np.array([0.9, 0.0]) if wanted[0] else np.zeros(2)
+    start = still(0.9, 0.0) if wanted[0] else still(0.0, 0.0)
     result = Gate(replace(limits, reject=True)).check(rows(wanted), start, None, DT)
     assert (result.rows, result.rejected, result.reason) == (None, 1, HoldCause.LIMIT)
     assert result.detail.startswith(detail)
@@ -76,7 +80,7 @@ def test_fault_09_rejecting_refuses_what_would_be_clamped(
 
 def test_rejecting_keeps_the_rows_before_the_first_bad_one(limits: GateLimits) -> None:
     wanted = rows((0.05, 0.0), (0.1, 0.0), (0.4, 0.0), (0.4, 0.0))
-    result = Gate(replace(limits, reject=True)).check(wanted, np.zeros(2), None, DT)
+    result = Gate(replace(limits, reject=True)).check(wanted, still(0.0, 0.0), None, DT)
     np.testing.assert_array_equal(result.rows, wanted[:2])
     assert (result.rejected, result.clamped.tolist()) == (2, [False, False])
 
@@ -88,7 +92,7 @@ def test_rejecting_keeps_the_rows_before_the_first_bad_one(limits: GateLimits) -
 def test_fault_09_a_jump_from_the_last_command_or_the_measured_position_is_refused(
     limits: GateLimits, previous: list[float], measured: list[float], label: str
 ) -> None:
-    result = Gate(limits).check(rows((0.0, 0.0)), np.array(previous), np.array(measured), DT)
+    result = Gate(limits).check(rows((0.0, 0.0)), still(*previous), np.array(measured), DT)
     assert (result.rows, result.reason) == (None, HoldCause.JUMP)
     assert f"elbow: expected at most 0.5 from the {label}" in result.detail
 
@@ -108,13 +112,13 @@ def test_limits_that_need_a_reference_refuse_a_first_command_without_one(limits:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_fault_06_one_value_that_is_not_finite_refuses_the_window(limits: GateLimits, bad: float) -> None:
-    result = Gate(limits).check(rows((0.0, 0.0), (0.0, bad)), np.zeros(2), None, DT)
+    result = Gate(limits).check(rows((0.0, 0.0), (0.0, bad)), still(0.0, 0.0), None, DT)
     assert (result.rows, result.rejected, result.reason) == (None, 2, HoldCause.NON_FINITE_ACTION)
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3, 3), (0, 2), (2,)])
 def test_fault_08_rows_of_the_wrong_size_are_refused(limits: GateLimits, shape: tuple[int, ...]) -> None:
-    assert Gate(limits).check(np.zeros(shape), np.zeros(2), None, DT).reason is HoldCause.INVALID_ACTION
+    assert Gate(limits).check(np.zeros(shape), still(0.0, 0.0), None, DT).reason is HoldCause.INVALID_ACTION
 
 
 def test_measured_positions_of_the_wrong_size_refuse_the_window(limits: GateLimits) -> None:
@@ -134,7 +138,7 @@ def test_whatever_comes_in_only_finite_rows_within_every_limit_go_out(
         wanted = (previous + random.normal(0.0, 0.2, (random.integers(1, 12), 2))).astype(np.float32)
         if random.random() < 0.3:
             wanted[random.integers(len(wanted)), random.integers(2)] = random.choice(specials)
-        result = gate.check(wanted, previous, previous if random.random() < 0.5 else None, DT)
+        result = gate.check(wanted, still(*previous), previous if random.random() < 0.5 else None, DT)
         if result.rows is None:
             assert result.reason is not None and result.rejected == len(wanted)
             continue
@@ -151,8 +155,8 @@ def test_whatever_comes_in_only_finite_rows_within_every_limit_go_out(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lower": np.zeros(3)}, "gate lower: expected one number for each of 2 joints"),
-        ({"max_velocity": np.array([1.0, np.nan])}, "gate max_velocity: expected one number"),
+        ({"lower": np.zeros(3)}, "gate lower: expected one value for each of 2 joints"),
+        ({"max_velocity": np.array([1.0, np.nan])}, "gate max_velocity: expected one value"),
         ({"max_velocity": np.array([1.0, 0.0])}, "gate max_velocity: expected positive"),
         ({"max_jump": np.array([-1.0, 1.0])}, "gate max_jump: expected positive"),
         ({"margin": -0.1}, "gate margin: expected 0 or more"),

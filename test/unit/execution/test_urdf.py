@@ -6,7 +6,7 @@ import math
 import pytest
 
 from policy_ros.errors import ConfigurationError
-from policy_ros.execution.urdf import MAX_BYTES, JointLimits, read_joint_limits
+from policy_ros.execution.gate.urdf import MAX_BYTES, JointLimits, read_joint_limits
 
 LIMIT = '<limit lower="-1.5" upper="2.5" effort="9" velocity="3.0"/>'
 

@@ -10,7 +10,7 @@ import pytest
 from policy_ros.data import FeatureSpec, FeatureType
 from policy_ros.errors import ConfigurationError
 from policy_ros.parameters import build
-from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.node import NodeParameters, OutputParameters
 from policy_ros.parameters.schema import read
 
 ARM = {
@@ -162,11 +162,30 @@ def test_a_scale_for_joints_outside_the_action_is_refused():
         build.observation_config(given, policy(state=3))
 
 
+def test_fault_09_an_output_may_reject_what_the_gate_clamps_elsewhere():
+    outputs = {"arm": OutputParameters(joints=("a",), on_violation="reject"), "hand": OutputParameters(joints=("b",))}
+    given = dataclasses.replace(parameters(gate__max_acceleration=[1.0, 2.0], gate__ramp_down_s=0.3), outputs=outputs)
+    limits = build.make_gate(given).limits
+    assert limits.reject.tolist() == [True, False]
+    assert (limits.max_acceleration.tolist(), limits.ramp_down_s) == ([1.0, 2.0], 0.3)
+
+
+def test_fault_09_of_parameters_and_urdf_the_tighter_limit_counts():
+    urdf = """<robot name="r">
+      <joint name="a" type="revolute"><limit lower="-1" upper="1" velocity="2" acceleration="5" jerk="50"/></joint>
+      <joint name="b" type="continuous"><limit velocity="3"/></joint></robot>"""
+    given = parameters(gate__position_max=[0.5, 9.0], gate__max_velocity=[4.0, 1.0])
+    limits = build.make_gate(given, urdf).limits
+    assert limits.lower.tolist() == [-1.0, -np.inf] and limits.upper.tolist() == [0.5, 9.0]
+    assert limits.max_velocity.tolist() == [2.0, 1.0]
+    assert limits.max_acceleration.tolist() == [5.0, np.inf] and limits.max_jerk.tolist() == [50.0, np.inf]
+
+
 def test_gate_limits_need_one_value_for_each_joint():
     with pytest.raises(ConfigurationError, match=r"gate.position_min: expected one value for each of 2 joints"):
         build.make_gate(parameters(gate__position_min=[0.0]))
     gate = build.make_gate(parameters(gate__position_max=[1.0, 2.0], gate__on_violation="reject"))
-    assert gate.limits.upper.tolist() == [1.0, 2.0] and gate.limits.reject
+    assert gate.limits.upper.tolist() == [1.0, 2.0] and gate.limits.reject.tolist() == [True, True]
     assert np.all(np.isinf(gate.limits.max_velocity))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from policy_ros.execution.urdf import read_joint_limits
+from policy_ros.execution.gate.urdf import read_joint_limits
 from policy_ros.simulation.description import urdf
 from policy_ros.simulation.kinematics import JOINT_NAMES, Arm
 
