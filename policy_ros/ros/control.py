@@ -97,7 +97,7 @@ class ControlTick:
         return self._at_rest.wait(timeout_s)
 
     def silence(self) -> None:
-        """After this nothing is published any more; a robot that is not held yet is commanded to stay in place first."""
+        """After this nothing is published; a robot that is not held yet is commanded to stay in place first."""
         with self._publishing:
             if self._silent:
                 return
