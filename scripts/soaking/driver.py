@@ -36,6 +36,7 @@ CALL_S = 30.0  # a service on a busy machine
 CONFIGURE_S = 60.0
 RECOVERY_S = 60.0  # until the node commands again, once nothing is wrong any more
 RETRY_S = 0.2
+FEW_COMMANDS = 3  # tell that the node commands again
 POLL_S = 0.02
 DISCOVERY_S = 20.0
 LATCHED = frozenset(
@@ -78,7 +79,6 @@ class Driver:
         self._configuration = configuration
         self._stop = stop
         self._on_idle = on_idle
-        self._active = False
 
     def run(self, steps: Iterable[Step], duration_s: float) -> None:
         """Bring the node up and do one step after the other until the time is over, or ``stop`` is set."""
@@ -224,7 +224,6 @@ class Driver:
     def _restart_node(self) -> None:
         status = self._processes.stop_node()
         self._referee.add(Deactivated(time.time()))
-        self._active = False
         if status != 0:
             self._complain("processes", f"the node ended with status {status} after SIGTERM")
         self._bring_node_up()
@@ -240,14 +239,16 @@ class Driver:
         # Refused while a stream is missing, be it that the robot has only just been started.
         self._referee.add(Activating(time.time()))
         self._repeat(lambda: self._observer.transition("activate", CALL_S), RECOVERY_S, "activation")
-        self._active = True
         self._check_endpoints()
 
     def _deactivate(self) -> None:
-        if not self._observer.transition("deactivate", CALL_S):
-            self._complain("transitions", "deactivation failed")
+        """Refused where the node is deactivating itself, because its policy keeps failing."""
+        self._repeat(
+            lambda: self._observer.transition("deactivate", CALL_S) or self._observer.state(CALL_S) == "inactive",
+            CALL_S,
+            "deactivation",
+        )
         self._referee.add(Deactivated(time.time()))
-        self._active = False
 
     def _configure(self, policy: str | None) -> None:
         """With another policy, or as it is; refused while an inference of the previous policy still runs."""
@@ -286,26 +287,31 @@ class Driver:
     # Waiting
 
     def _recover(self) -> None:
-        """Wait until the node commands again; a latched hold is reset, as a person would."""
+        """Wait until the node commands again, and help it as a person would: reset a latched hold, activate again."""
         deadline, seen = time.monotonic() + RECOVERY_S, self._observer.commands
-        while self._observer.commands < seen + 3:
+        while self._observer.commands < seen + FEW_COMMANDS:
             self._require_node()
-            status = self._observer.status
-            if status is not None and status.hold_cause in LATCHED:
-                self._reset_hold()
             if time.monotonic() > deadline:
-                held = "no status" if status is None else f"state {status.state}, hold '{status.hold_cause}'"
-                self._complain("recovery", f"no command within {RECOVERY_S:g} s ({held}); starting the node again")
+                self._complain("recovery", f"no command within {RECOVERY_S:g} s ({self._described()}); a new node")
                 self._restart_node()
                 return
-            self._wait(POLL_S)
+            try:
+                self._help()
+            except Unanswered as problem:
+                self._complain("answers", str(problem))
+            self._wait(RETRY_S)
 
-    def _reset_hold(self) -> None:
-        try:
+    def _help(self) -> None:
+        status = self._observer.status
+        if self._observer.state(CALL_S) == "inactive":
+            self.done["activated again after the node gave up"] += 1
+            self._activate()
+        elif status is not None and status.hold_cause in LATCHED:
             self._reset()
-        except Unanswered as problem:
-            self._complain("answers", str(problem))
-        self._wait(RETRY_S)
+
+    def _described(self) -> str:
+        status = self._observer.status
+        return "no status" if status is None else f"state {status.state}, hold '{status.hold_cause}'"
 
     def _require_node(self) -> None:
         """The node and the robot never end by themselves."""

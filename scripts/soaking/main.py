@@ -23,7 +23,7 @@ from soaking.growth import usage
 from soaking.observer import Observer
 from soaking.processes import Processes
 from soaking.referee import Referee
-from soaking.report import Result, Series, growth_problems, markdown
+from soaking.report import Result, Series, growth_problems, introduction, markdown
 from soaking.schedule import Schedule
 
 POLICIES = ("unreliable_flow", "unreliable_act")
@@ -51,7 +51,7 @@ def main() -> int:
     text = markdown(result)
     print(f"\n{text}\nlogs in {folder}", flush=True)
     if arguments.out:
-        arguments.out.write_text(f"# Soak\n\n{text}")
+        arguments.out.write_text(introduction() + text)
         print(f"written to {arguments.out}")
     if stop.is_set():
         print("interrupted", file=sys.stderr)
@@ -93,6 +93,7 @@ class Soak:
         self._referee = Referee(checks)
         self._series: dict[int, Series] = {}
         self._next_sample_s = self._next_line_s = 0.0
+        self._told = 0  # violations
         self._start_s = time.monotonic()
 
     def run(self) -> Result:
@@ -137,6 +138,9 @@ class Soak:
                 sample = usage(child.pid, now_s)
                 if sample is not None:
                     self._series.setdefault(child.pid, Series(name, child.pid)).samples.append(sample)
+        for violation in self._referee.violations[self._told :]:
+            self._told += 1
+            print(f"VIOLATION  {violation.check}: {violation.text}  (while: {violation.context})", flush=True)
         if now_s >= self._next_line_s:
             self._next_line_s = now_s + LINE_S
             print(self._line(now_s, processes, observer), flush=True)

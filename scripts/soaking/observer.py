@@ -68,15 +68,16 @@ class Observer:
     Args:
         parameters: of the policy node.
         referee: takes the events.
+        domain_id: ROS domain; None: the environment's.
     """
 
-    def __init__(self, parameters: NodeParameters, referee: Referee) -> None:
+    def __init__(self, parameters: NodeParameters, referee: Referee, *, domain_id: int | None = None) -> None:
         self.status: PolicyStatus | None = None
         self.commands = 0
         self._referee = referee
         self._sequence: dict[str, int] = {}
         self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(context=self._context, domain_id=domain_id, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("soak", context=self._context)
         self._clients: dict[str, Any] = {}
         self._subscribe(parameters)

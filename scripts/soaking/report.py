@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from soaking.growth import MAX_FILES_GROWTH, MAX_MEMORY_GROWTH_MB, Usage, growth
 from soaking.referee import Violation
@@ -85,8 +86,13 @@ def growth_problems(series: Sequence[Series], warm_up_s: float) -> list[str]:
     return found
 
 
+def introduction() -> str:
+    """What a soak is, for the top of the file."""
+    return Path(__file__).with_name("introduction.md").read_text() + "\n"
+
+
 def markdown(result: Result) -> str:
-    """The whole report."""
+    """The report without its introduction."""
     sections = (
         _head(result),
         _section("What was done", _table(("action", "times"), sorted(result.done.items()))),
