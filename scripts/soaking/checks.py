@@ -221,7 +221,7 @@ class PlausibleStatus:
         self._may_restart = True
 
     def see(self, event: Event) -> Iterator[str]:
-        if isinstance(event, Activating):
+        if isinstance(event, (Activating, Deactivated)):  # configuring again begins anew, and so does activating
             self._may_restart = True
         elif isinstance(event, Status):
             yield from self._judge(event)

@@ -56,11 +56,14 @@ DRAWS: tuple[tuple[float, str], ...] = (
     (0.4, "restart node"),
 )
 MEANWHILE_PROBABILITY = 0.3
+OPENING_PAUSE_S = 0.5
 
 
 @dataclass
 class Schedule:
-    """Draws steps for ever.
+    """Draws steps for ever, after an opening without faults.
+
+    The opening runs every policy under every mode: what is loaded and allocated for the first time is no growth.
 
     Args:
         seed: of everything that is drawn.
@@ -83,8 +86,16 @@ class Schedule:
         self._random = random.Random(self.seed)
 
     def __iter__(self) -> Iterator[Step]:
+        yield from self.opening()
         while True:
             yield self._step()
+
+    def opening(self) -> Iterator[Step]:
+        """Every policy under every mode."""
+        for policy in self.policies:
+            yield Step(OPENING_PAUSE_S, Reconfigure(policy))
+            for mode in MODES:
+                yield Step(OPENING_PAUSE_S, SetParameter("execution.mode", mode))
 
     def _step(self) -> Step:
         pause_s = self._random.uniform(0.5, 3.0)

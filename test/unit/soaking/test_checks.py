@@ -158,9 +158,10 @@ def status(time_s: float, holds: int, cause: str = "", latency_s: float = 0.1) -
     return Status(time_s, {"holds": holds}, {"inference_latency": latency_s}, cause)
 
 
-def test_counters_that_go_back_are_found_unless_the_node_was_activated_again():
+def test_counters_that_go_back_are_found_unless_the_node_was_configured_or_activated_again():
     check = PlausibleStatus()
-    assert violations(check, Activating(0.0), status(1.0, 3), Activating(2.0), status(2.1, 3), status(2.2, 0)) == []
+    assert violations(check, Activating(0.0), status(1.0, 3), Deactivated(2.0), status(2.1, 3), status(2.2, 0)) == []
+    assert violations(check, status(2.3, 2), Activating(2.4), status(2.5, 2), status(2.6, 0)) == []
     (line,) = violations(check, status(3.0, 2), status(3.1, 1))
     assert "holds" in line
 

@@ -30,6 +30,12 @@ def steps(seed: int, count: int) -> list[Step]:
     return list(islice(schedule, count))
 
 
+def test_opening_runs_every_policy_under_every_mode():
+    opening = [step.action for step in steps(0, 2 + 2 * len(MODES))]
+    modes = [SetParameter("execution.mode", mode) for mode in MODES]
+    assert opening == [Reconfigure("a"), *modes, Reconfigure("b"), *modes]
+
+
 def test_the_same_seed_draws_the_same_steps_and_another_one_others():
     assert repr(steps(3, 200)) == repr(steps(3, 200))
     assert repr(steps(3, 200)) != repr(steps(4, 200))
