@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from policy_ros.parameters.build import make_gate
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.schema import read
 from policy_ros.ros.installation import share_directory
@@ -51,22 +53,27 @@ class Configuration:
         return 1.0 / self.parameters.execution.rate_hz
 
     @property
+    def braking_s(self) -> float:
+        """Longest time from a hold to rest [s]."""
+        return make_gate(self.parameters).longest_ramp_s()
+
+    @property
     def chunk_s(self) -> float:
-        """What one chunk commits to at most [s]."""
-        return COMMON_OVERRIDES["chunk_size"] * self.dt_s
+        """T of a fault of the policy: what one chunk commits to at most, and braking [s]."""
+        return COMMON_OVERRIDES["chunk_size"] * self.dt_s + self.braking_s
 
     @property
     def bounds_s(self) -> dict[str, float]:
         """T of each input stream: the age of its newest sample beyond which nothing may be commanded [s]."""
-        parameters = self.parameters
-        tail_s = parameters.observation.tail_s
+        parameters, braking_s = self.parameters, self.braking_s
+        tail_s = parameters.observation.tail_s + braking_s
         cameras = {f"camera/{name}": camera.max_age_s + tail_s for name, camera in parameters.cameras.items()}
-        return {"joint_states": parameters.joints.max_age_s, **cameras}
+        return {"joint_states": parameters.joints.max_age_s + braking_s, **cameras}
 
     @property
     def hold_commands(self) -> int:
-        """Commands that a hold takes."""
-        return 1
+        """Commands that a hold takes: those of braking, and the one to stay."""
+        return math.ceil(self.braking_s / self.dt_s) + 1
 
     def endpoints(self) -> dict[str, str]:
         """Topics of the active node and which end of them it has."""
