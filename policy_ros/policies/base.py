@@ -7,22 +7,24 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureSpec, FeatureType
+from policy_ros.data import ACTION, FeatureSpec, FeatureType
 from policy_ros.errors import ActionError, CheckpointError, ConfigurationError
 from policy_ros.policies import inputs
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.ensembling import TemporalEnsembler
-from policy_ros.policies.guidance import Target
+from policy_ros.policies.guidance import Target, check_prefix
+from policy_ros.policies.history import ObservationHistory
 from policy_ros.policies.inputs import Array, RawObservation
 from policy_ros.policies.normalization import Normalization
 from policy_ros.policies.relative import RelativeActions
+from policy_ros.policies.units import Units
 from policy_ros.rtc import GuidanceOptions, inference_weights
 
 ACTION_IS_PAD = "action_is_pad"
@@ -33,9 +35,9 @@ PolicyT = TypeVar("PolicyT", bound="Policy")
 class Policy(nn.Module, ABC):
     """A learned policy: an observation in robot units in, a chunk of actions in robot units out.
 
-    A concrete policy supplies its network, :meth:`infer` and :meth:`loss`, both in normalised units. Its constructor
-    must also work under ``torch.device("meta")``: a checkpoint's shapes are checked on such a skeleton before any
-    memory is taken.
+    A concrete policy supplies its network, :meth:`infer` and :meth:`loss`, and :meth:`infer_guided` where it declares
+    ``supports_guidance``, all in the network's units. Its constructor must also work under ``torch.device("meta")``: a
+    checkpoint's shapes are checked on such a skeleton before any memory is taken.
 
     ``predict`` keeps no state. ``select_action`` does (history, queue, ensemble) and so belongs to one thread.
     Both put the policy into evaluation mode.
@@ -53,13 +55,12 @@ class Policy(nn.Module, ABC):
     def __init__(self, config: PolicyConfig, normalization: Normalization | None = None) -> None:
         super().__init__()
         self.config = config
-        self.normalization = normalization or Normalization.identity(config)
+        self.units = Units(config, normalization or Normalization.identity(config))
         self.rename_map: Mapping[str, str] = {}
-        self.relative: RelativeActions | None = None  # set by a checkpoint whose actions are offsets from the state
         self.ensembler: TemporalEnsembler | None = None
-        self._anchor: Tensor | None = None  # state that the queued rows are offsets from
-        self._history: deque[dict[str, Array]] = deque(maxlen=config.n_obs_steps)
+        self._history = ObservationHistory(config.n_obs_steps)
         self._queue: deque[Tensor] = deque()
+        self._anchor: Tensor | None = None  # of the observation that the queue was predicted from
 
     @abstractmethod
     def infer(self, batch: Mapping[str, Tensor], noise: Tensor | None) -> Tensor:
@@ -90,6 +91,22 @@ class Policy(nn.Module, ABC):
         """Where the network is."""
         return next(self.parameters()).device
 
+    @property
+    def normalization(self) -> Normalization:
+        """From and to the network's units."""
+        return self.units.normalization
+
+    @property
+    def relative(self) -> RelativeActions | None:
+        """How actions are offsets from the state, None where they are absolute; a checkpoint says so."""
+        return self.units.relative
+
+    @relative.setter
+    def relative(self, relative: RelativeActions | None) -> None:
+        if relative is not None and self.ensembler is not None:
+            raise ConfigurationError("relative actions cannot be ensembled: each chunk starts from another state")
+        self.units.relative = relative
+
     def predict(self, observation: RawObservation, *, noise: Array | None = None) -> NDArray[np.float32]:
         """A chunk for one observation.
 
@@ -105,12 +122,12 @@ class Policy(nn.Module, ABC):
             ObservationError: a feature is missing or does not fit.
         """
         with torch.inference_mode():
-            chunk = self.predict_normalized(observation, noise=noise)
-            return self._to_robot(chunk, self._state_of(inputs.rename(observation, self.rename_map)))
+            batch = self._batch_of_one(self._checked(observation))
+            return self._to_robot(self._infer(batch, noise), self.units.anchor(batch))
 
     def predict_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
         """As :meth:`predict`, but ``(H, A)`` in the network's units, on its device."""
-        return self.infer(*self._encode_one(self._checked(observation), noise))[0]
+        return self._infer(self._batch_of_one(self._checked(observation)), noise)[0]
 
     def guided_inference(
         self,
@@ -123,6 +140,8 @@ class Policy(nn.Module, ABC):
         options: GuidanceOptions = GuidanceOptions(),  # noqa: B008 - frozen
     ) -> NDArray[np.float32]:
         """A chunk that continues the one that is being executed; see :mod:`policy_ros.rtc`.
+
+        Where actions are offsets from the state, the prefix is taken relative to the state of this observation.
 
         Args:
             observation: as for :meth:`predict`.
@@ -138,26 +157,31 @@ class Policy(nn.Module, ABC):
 
         Raises:
             ConfigurationError: the policy cannot be guided, or the prefix does not fit.
+            ObservationError: as for :meth:`predict`.
         """
         config = self.config
         if not config.supports_guidance:
             raise ConfigurationError(
                 f"policy '{self.name}' cannot be guided: use execution mode blend, ensemble, overlap or sync"
             )
+        rows = np.asarray(prefix, dtype=np.float32)
+        weights = inference_weights(
+            delay=delay,
+            execution_horizon=execution_horizon,
+            horizon=config.chunk_size,
+            rows=len(rows),
+            schedule=options.schedule,
+        )
+        check_prefix(rows, weights, config.action_dim)
+        # Inference mode, in which predict runs, would keep the Jacobian from being taken.
         with torch.inference_mode(False), torch.no_grad():
-            checked = self._checked(observation)
-            batch, start = self._encode_one(checked, noise)
-            state = self._state_of(checked)
-            target = self._to_network(torch.tensor(prefix, dtype=torch.float32, device=self.device), state)
-            weights = inference_weights(
-                delay=delay,
-                execution_horizon=execution_horizon,
-                horizon=config.chunk_size,
-                rows=len(target),
-                schedule=options.schedule,
-            )
+            batch = self._batch_of_one(self._checked(observation))
+            anchor = self.units.anchor(batch)
+            wanted = self.units.to_network(torch.tensor(rows, device=self.device).unsqueeze(0), anchor)
             tied = torch.tensor(weights, dtype=torch.float32, device=self.device)
-            return self._to_robot(self.infer_guided(batch, start, Target(target, tied, options))[0], state)
+            target = Target(wanted, tied, options)
+            chunk = self.infer_guided(self.units.encode(batch), self._start(noise), target)
+            return self._to_robot(chunk, anchor)
 
     def select_action(self, observation: RawObservation, *, noise: Array | None = None) -> NDArray[np.float32]:
         """The action for the current step; call it once per step, after :meth:`reset`.
@@ -174,19 +198,20 @@ class Policy(nn.Module, ABC):
         """
         with torch.inference_mode():
             row = self.select_normalized(observation, noise=noise)
-            action: NDArray[np.float32] = self._to_robot(row.unsqueeze(0), self._anchor)[0]
+            action: NDArray[np.float32] = self._to_robot(row.expand(1, 1, -1), self._anchor)[0]
             return action
 
     def select_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
         """As :meth:`select_action`, but ``(A,)`` in the network's units, on its device."""
         self._stop_training()
         observation = inputs.rename(observation, self.rename_map)
-        self._remember(inputs.check(observation, self.config.observed_features, None))
+        self._history.add(inputs.check(observation, self.config.observed_features, None))
         if self.ensembler is not None:
-            return self.ensembler.update(self._infer_one(self._recall(), noise))
+            return self.ensembler.update(self._infer(self._batch_of_one(self._history.recall()), noise)[0])
         if not self._queue:
-            self._anchor = self._state_of(self._history[-1])
-            self._queue.extend(self._infer_one(self._recall(), noise)[: self.config.n_action_steps])
+            batch = self._batch_of_one(self._history.recall())
+            self._anchor = self.units.anchor(batch)
+            self._queue.extend(self._infer(batch, noise)[0, : self.config.n_action_steps])
         return self._queue.popleft()
 
     def reset(self) -> None:
@@ -205,8 +230,9 @@ class Policy(nn.Module, ABC):
         """
         target = batch[ACTION].to(self.device, torch.float32)
         padding = batch.get(ACTION_IS_PAD)
-        encoded = self._encode({key: batch[key].to(self.device) for key in self.config.observed_features})
-        encoded[ACTION] = self._to_network(target, self._anchor_of(batch))
+        seen = {key: batch[key].to(self.device) for key in self.config.observed_features}
+        encoded = self.units.encode(seen)
+        encoded[ACTION] = self.units.to_network(target, self.units.anchor(seen))
         encoded[ACTION_IS_PAD] = (
             torch.zeros(target.shape[:2], dtype=torch.bool, device=self.device)
             if padding is None
@@ -217,17 +243,19 @@ class Policy(nn.Module, ABC):
     def warmup(self) -> None:
         """One inference on zeros, so that the first real one is not the slow one; the state stays as it is.
 
+        A policy that can be guided is guided once as well: that takes a way of its own through the network, and back.
+
         Raises:
             ActionError: the chunk does not have the declared shape, or is not finite.
         """
         config = self.config
         leading = () if config.n_obs_steps == 1 else (config.n_obs_steps,)
-        chunk = self.predict({k: _zeros(spec, leading) for k, spec in config.observed_features.items()})
-        wanted = (config.chunk_size, config.action_dim)
-        if chunk.shape != wanted:
-            raise ActionError(f"policy '{self.name}': expected a chunk of shape {wanted} (H, A), got {chunk.shape}")
-        if not np.isfinite(chunk).all():
-            raise ActionError(f"policy '{self.name}': a warm-up inference gave values that are not finite")
+        observation = {key: _zeros(spec, leading) for key, spec in config.observed_features.items()}
+        chunk = self.predict(observation)
+        self._check_chunk(chunk)
+        if config.supports_guidance:
+            half = config.chunk_size // 2
+            self._check_chunk(self.guided_inference(observation, prefix=chunk, delay=half, execution_horizon=half))
 
     def freeze(self) -> None:
         """For inference only: evaluation mode, no gradients for the parameters."""
@@ -256,6 +284,13 @@ class Policy(nn.Module, ABC):
             raise CheckpointError(f"{directory}: expected a checkpoint of {cls.__name__}, got one of '{policy.name}'")
         return policy
 
+    def _check_chunk(self, chunk: NDArray[np.float32]) -> None:
+        wanted = (self.config.chunk_size, self.config.action_dim)
+        if chunk.shape != wanted:
+            raise ActionError(f"policy '{self.name}': expected a chunk of shape {wanted} (H, A), got {chunk.shape}")
+        if not np.isfinite(chunk).all():
+            raise ActionError(f"policy '{self.name}': a warm-up inference gave values that are not finite")
+
     def _stop_training(self) -> None:
         if self.training:  # walking through all modules takes longer than asking
             self.eval()
@@ -265,70 +300,24 @@ class Policy(nn.Module, ABC):
         steps = None if self.config.n_obs_steps == 1 else self.config.n_obs_steps
         return inputs.check(inputs.rename(observation, self.rename_map), self.config.observed_features, steps)
 
-    def _infer_one(self, observation: Mapping[str, Array], noise: Array | None) -> Tensor:
-        """Normalised ``(H, A)`` of one checked observation."""
-        return self.infer(*self._encode_one(observation, noise))[0]
+    def _batch_of_one(self, observation: Mapping[str, Array]) -> dict[str, Tensor]:
+        """One checked observation on the network's device, in robot units."""
+        return {key: torch.tensor(array, device=self.device).unsqueeze(0) for key, array in observation.items()}
 
-    def _encode_one(
-        self, observation: Mapping[str, Array], noise: Array | None
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """What the network takes for one checked observation: a batch of one, and the noise to start from."""
-        if noise is not None and not self.config.uses_noise:
+    def _start(self, noise: Array | None) -> Tensor | None:
+        if noise is None:
+            return None
+        if not self.config.uses_noise:
             raise ConfigurationError(f"policy '{self.name}' uses no noise: expected noise=None")
-        device = self.device
-        batch = {key: torch.tensor(array, device=device).unsqueeze(0) for key, array in observation.items()}
-        start = None if noise is None else torch.tensor(noise, dtype=torch.float32, device=device)
-        return self._encode(batch), start
+        return torch.tensor(noise, dtype=torch.float32, device=self.device)
 
-    def _state_of(self, observation: Mapping[str, Any]) -> Tensor | None:
-        """The newest state ``(n,)`` in robot units, where actions are offsets from it."""
-        if self.relative is None:
-            return None
-        return torch.tensor(observation[OBSERVATION_STATE], dtype=torch.float32, device=self.device).reshape(
-            -1, *self.config.input_features[OBSERVATION_STATE].shape
-        )[-1]
+    def _infer(self, batch: Mapping[str, Tensor], noise: Array | None) -> Tensor:
+        """Normalised ``(B, H, A)`` of observations in robot units."""
+        return self.infer(self.units.encode(batch), self._start(noise))
 
-    def _anchor_of(self, batch: Mapping[str, Tensor]) -> Tensor | None:
-        """As :meth:`_state_of` for a batch: ``(B, n)``."""
-        if self.relative is None:
-            return None
-        state = batch[OBSERVATION_STATE].to(self.device, torch.float32)
-        return state if state.dim() == 2 else state[:, -1]
-
-    def _encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs as they come to inputs as the network wants them."""
-        return {key: self._encode_feature(key, value) for key, value in batch.items()}
-
-    def _encode_feature(self, key: str, value: Tensor) -> Tensor:
-        spec = self.config.input_features[key]
-        if spec.type is FeatureType.VISUAL:
-            value = inputs.image_to_float(value, (spec.shape[1], spec.shape[2]))
-        return self.normalization.normalize(key, value.float())
-
-    def _to_robot(self, normalized: Tensor, state: Tensor | None) -> NDArray[np.float32]:
-        """Rows ``(H, A)`` of the network to absolute rows in robot units."""
-        rows = self.normalization.unnormalize(ACTION, normalized)
-        if self.relative is not None and state is not None:
-            rows = self.relative.to_absolute(rows, state)
-        return rows.float().cpu().numpy()
-
-    def _to_network(self, rows: Tensor, state: Tensor | None) -> Tensor:
-        """Absolute rows ``(…, H, A)`` in robot units to the network's."""
-        if self.relative is not None and state is not None:
-            rows = self.relative.to_relative(rows, state)
-        return self.normalization.normalize(ACTION, rows)
-
-    def _remember(self, observation: dict[str, Array]) -> None:
-        """Add to the history; at the start of an episode the first observation stands for those before it."""
-        self._history.append(observation)
-        while len(self._history) < self.config.n_obs_steps:
-            self._history.append(observation)
-
-    def _recall(self) -> dict[str, Array]:
-        """The history as one observation, with a leading time axis where the policy wants one."""
-        if self.config.n_obs_steps == 1:
-            return self._history[-1]
-        return {key: np.stack([past[key] for past in self._history]) for key in self._history[-1]}
+    def _to_robot(self, rows: Tensor, anchor: Tensor | None) -> NDArray[np.float32]:
+        """Rows ``(1, N, A)`` of the network as ``(N, A)`` for a robot."""
+        return self.units.to_robot(rows, anchor)[0].float().cpu().numpy()
 
 
 def _zeros(spec: FeatureSpec, leading: tuple[int, ...]) -> Array:

@@ -87,9 +87,10 @@ def _read_policy(path: Path) -> Policy:
 
     policy = cls(config, normalization)
     policy.rename_map = dict(processors.rename_map)
-    if processors.relative is not None and policy.ensembler is not None:
-        raise CheckpointError(f"{path}: relative actions cannot be ensembled: each chunk starts from another state")
-    policy.relative = processors.relative
+    try:
+        policy.relative = processors.relative
+    except ConfigurationError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     # Not strict, because the check above was, and knows which names may be missing or left over.
     policy.load_state_dict(read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights), strict=False)
     return policy

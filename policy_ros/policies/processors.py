@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from policy_ros.data import ACTION, FeatureType
+from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureType
 from policy_ros.errors import CheckpointError, ConfigurationError
 from policy_ros.policies.config import PolicyConfig, normalization_mapping_from_json
 from policy_ros.policies.features import features_from_json, features_to_json
@@ -31,7 +31,7 @@ _RENAME, _BATCH, _DEVICE = "rename_observations_processor", "to_batch_processor"
 _NORMALIZER, _UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
 _RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
 _STEPS = {
-    PREPROCESSOR: (_RENAME, _BATCH, _RELATIVE, _DEVICE, _NORMALIZER),
+    PREPROCESSOR: (_RENAME, _BATCH, _DEVICE, _RELATIVE, _NORMALIZER),
     POSTPROCESSOR: (_UNNORMALIZER, _ABSOLUTE, _DEVICE),
 }
 _OPTIONS = {
@@ -105,8 +105,8 @@ def write_processors(directory: Path, config: PolicyConfig, processors: Processo
     before: list[_WrittenStep] = [
         (_RENAME, {"rename_map": dict(processors.rename_map)}),
         (_BATCH, {}),
-        *_relative_step(processors.relative),
         placement,
+        *_relative_step(processors.relative),
         (_NORMALIZER, {"eps": processors.eps, "features": {**inputs, **outputs}, "norm_map": norm_map}),
     ]
     after: list[_WrittenStep] = [
@@ -220,9 +220,14 @@ def _relative(before: list[_Step], after: list[_Step], config: PolicyConfig) -> 
         raise CheckpointError(f"{step.where}: expected before '{_NORMALIZER}': offsets are taken in robot units")
     if after.index(back[0]) < after.index(_only(after, _UNNORMALIZER)):
         raise CheckpointError(f"{back[0].where}: expected after '{_UNNORMALIZER}': offsets are in robot units")
-    if config.state_feature is None:
+    renaming = [index for index, other in enumerate(before) if other.name == _RENAME]
+    if renaming and before.index(step) < renaming[0]:
+        raise CheckpointError(f"{step.where}: expected after '{_RENAME}', which gives the state its name")
+    if config.state_feature is None or config.state_feature.shape[0] < config.action_dim:
+        got = "none" if config.state_feature is None else f"{config.state_feature.shape[0]} values"
         raise CheckpointError(
-            f"{step.where}: expected observation.state among the inputs, which offsets are taken from"
+            f"{step.where}: expected '{OBSERVATION_STATE}' with a value for each of the {config.action_dim} actions, "
+            f"which are offsets from it, got {got}"
         )
     names = step.options.get("action_names")
     return RelativeActions.excluding(

@@ -17,7 +17,7 @@ class RelativeActions:
     have to be made absolute before they are compared with anything, or continued.
 
     Attributes:
-        mask: for each action column, whether it is an offset; columns beyond its end are absolute.
+        mask: for each of the A columns, whether it is an offset.
         exclude_joints: names as in the checkpoint, kept so that it is written as it was read.
         action_names: as above.
     """

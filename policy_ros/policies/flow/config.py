@@ -14,6 +14,7 @@ from policy_ros.policies.limits import check_range
 from policy_ros.policies.modes import NormalizationMode
 
 _MAX_INFERENCE_STEPS = 1000
+_BETA_RANGE = (0.01, 100.0)
 
 
 def _mean_std() -> dict[FeatureType, NormalizationMode]:
@@ -28,6 +29,8 @@ class FlowConfig(EncoderConfig):
     Attributes:
         chunk_size: H, rows that one prediction returns.
         num_inference_steps: Euler steps from noise to actions. More are slower and closer to what was learnt.
+        flow_time_alpha, flow_time_beta: of the Beta distribution that training draws flow times from, 0 for noise and 1
+            for actions. 1 and 1 draw uniformly, a larger beta more often near the noise, where ways part.
         optimizer_lr, optimizer_weight_decay, optimizer_lr_backbone: defaults for training.
     """
 
@@ -47,6 +50,9 @@ class FlowConfig(EncoderConfig):
 
     num_inference_steps: int = 5
 
+    flow_time_alpha: float = 1.0
+    flow_time_beta: float = 1.0
+
     optimizer_lr: float = 1e-4
     optimizer_weight_decay: float = 1e-4
     optimizer_lr_backbone: float = 1e-5
@@ -54,6 +60,8 @@ class FlowConfig(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("num_inference_steps", self.num_inference_steps, 1, _MAX_INFERENCE_STEPS)
+        for name in ("flow_time_alpha", "flow_time_beta"):
+            check_range(name, getattr(self, name), *_BETA_RANGE)
         check_range("n_obs_steps (flow looks at one observation)", self.n_obs_steps, 1, 1)
         if self.dim_model % 2:
             raise ConfigurationError(f"dim_model: expected an even number (sines and cosines), got {self.dim_model}")

@@ -49,16 +49,22 @@ class FlowPolicy(Policy):
         return self._follow(batch, noise, bend)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Mean squared error of the velocity at uniformly drawn flow times."""
+        """Mean squared error of the velocity at random flow times."""
         target, valid = batch[ACTION], ~batch[ACTION_IS_PAD].unsqueeze(-1)
         noise = torch.randn_like(target)
-        tau = torch.rand(target.shape[0], device=target.device)
+        tau = self._draw_flow_times(target)
         at = tau[:, None, None]
         memory = self.model.encode(Inputs.of(batch, self.config))
         velocity = self.model.velocity(at * target + (1.0 - at) * noise, tau, memory)
         error = (velocity - (target - noise)).square() * valid
         mean = error.sum() / (valid.sum() * target.shape[-1]).clamp_min(1)
         return mean, {"flow_loss": mean.item()}
+
+    def _draw_flow_times(self, target: Tensor) -> Tensor:
+        """``(B,)`` flow times for chunks ``(B, H, A)``."""
+        shape = (self.config.flow_time_alpha, self.config.flow_time_beta)
+        alpha, beta = (torch.full(target.shape[:1], value, device=target.device) for value in shape)
+        return torch.distributions.Beta(alpha, beta).sample()
 
     def _follow(
         self,
@@ -76,7 +82,7 @@ class FlowPolicy(Policy):
         memory = self.model.encode(inputs)
 
         def velocity(x: Tensor, tau: float) -> Tensor:
-            return self.model.velocity(x, torch.full((x.shape[0],), tau, device=x.device), memory)
+            return self.model.velocity(x, x.new_full(x.shape[:1], tau), memory)
 
         x, steps = noise, self.config.num_inference_steps
         for index in range(steps):

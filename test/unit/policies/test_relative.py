@@ -87,13 +87,22 @@ def test_a_prefix_is_anchored_again_at_the_state_of_the_new_observation(policy, 
     infer = policy.infer_guided
 
     def note(batch: Any, noise: Any, target: Any) -> torch.Tensor:
-        seen.append(policy.normalization.unnormalize("action", target.prefix)[0].numpy())
+        seen.append(policy.normalization.unnormalize("action", target.prefix)[0, 0].numpy())
         return infer(batch, noise, target)
 
     monkeypatch.setattr(policy, "infer_guided", note)
     for state in ((1.0, 2.0, 3.0), (1.5, 2.5, 3.5)):
         policy.guided_inference(observation(*state), prefix=prefix, delay=1, execution_horizon=2, noise=NOISE)
     np.testing.assert_allclose(seen, [[4.0, 3.0, 5.0], [3.5, 2.5, 5.0]], atol=1e-5)
+
+
+def test_a_chunk_that_repeats_its_prefix_repeats_the_same_places(policy, monkeypatch) -> None:
+    """There and back again: whatever the state, what comes out is what was to be continued."""
+    prefix = np.random.default_rng(1).normal(size=(H, A)).astype(np.float32)
+    monkeypatch.setattr(policy, "infer_guided", lambda batch, noise, target: target.prefix)
+    for state in ((1.0, 2.0, 3.0), (-4.0, 2.5, 30.0)):
+        chunk = policy.guided_inference(observation(*state), prefix=prefix, delay=1, execution_horizon=2)
+        np.testing.assert_allclose(chunk, prefix, atol=1e-5)
 
 
 def test_queued_rows_stay_anchored_where_their_chunk_was_predicted(policy) -> None:
@@ -114,6 +123,79 @@ def test_a_checkpoint_keeps_its_steps(policy, tmp_path: Path) -> None:
     assert again.relative == policy.relative
     state = observation(1.0, 2.0, 3.0)
     np.testing.assert_array_equal(again.predict(state, noise=NOISE), policy.predict(state, noise=NOISE))
+
+
+def test_act_takes_them_too(saved, observe) -> None:
+    """``saved`` has two actions and three values of state, of which the first two are the actions' joints."""
+    expected = load_policy(saved, device="cpu").predict(observe(0))
+    insert(saved, "preprocessor", 3, "relative_actions_processor", enabled=True)
+    insert(saved, "postprocessor", 1, "absolute_actions_processor", enabled=True)
+    relative = load_policy(saved, device="cpu")
+    state = observe(0)["observation.state"]
+    np.testing.assert_allclose(relative.predict(observe(0)), expected + state[:2], atol=1e-6)
+    relative.reset()
+    np.testing.assert_allclose(relative.select_action(observe(0)), expected[0] + state[:2], atol=1e-6)
+
+
+def test_steps_are_read_before_and_behind_the_move_to_the_device(policy, tmp_path: Path) -> None:
+    policy.save_pretrained(tmp_path)
+    path = tmp_path / "policy_preprocessor.json"
+    content = json.loads(path.read_text())
+    names = [step["registry_name"] for step in content["steps"]]
+    assert names[2:4] == ["device_processor", "relative_actions_processor"]  # as LeRobot 0.6.2 writes them
+    content["steps"].insert(2, content["steps"].pop(3))
+    path.write_text(json.dumps(content))
+    assert load_policy(tmp_path, device="cpu").relative == policy.relative
+
+
+def insert(directory: Path, pipeline: str, index: int, name: str, **options: object) -> None:
+    path = directory / f"policy_{pipeline}.json"
+    content = json.loads(path.read_text())
+    content["steps"].insert(index, {"registry_name": name, "config": options})
+    path.write_text(json.dumps(content))
+
+
+def test_offsets_from_a_state_that_has_fewer_joints_are_refused(build, tmp_path: Path) -> None:
+    one = torch.ones(3)
+    fresh = make_policy(
+        "act",
+        {**build().config.to_dict(), "output_features": {"action": {"type": "ACTION", "shape": [5]}}},
+        statistics={
+            "observation.state": {"mean": one, "std": one},
+            "action": {"mean": torch.ones(5), "std": torch.ones(5)},
+        },
+        device="cpu",
+    )
+    fresh.save_pretrained(tmp_path)
+    insert(tmp_path, "preprocessor", 3, "relative_actions_processor", enabled=True)
+    insert(tmp_path, "postprocessor", 1, "absolute_actions_processor", enabled=True)
+    with pytest.raises(CheckpointError, match="a value for each of the 5 actions.*got 3 values"):
+        load_policy(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "index", "message"),
+    [
+        ("preprocessor", 0, "expected after 'rename_observations_processor'"),
+        ("preprocessor", 4, "expected before 'normalizer_processor'"),
+        ("postprocessor", 0, "expected after 'unnormalizer_processor'"),
+    ],
+)
+def test_steps_in_an_order_that_cannot_work_are_refused(saved, pipeline: str, index: int, message: str) -> None:
+    places = {"preprocessor": 3, "postprocessor": 1, pipeline: index}
+    insert(saved, "preprocessor", places["preprocessor"], "relative_actions_processor", enabled=True)
+    insert(saved, "postprocessor", places["postprocessor"], "absolute_actions_processor", enabled=True)
+    with pytest.raises(CheckpointError, match=message):
+        load_policy(saved, device="cpu")
+
+
+def test_an_ensemble_of_offsets_is_refused(build, tmp_path: Path) -> None:
+    """Each chunk starts from another state, so that its rows do not mean the same."""
+    build(temporal_ensemble_coeff=0.1, n_action_steps=1).save_pretrained(tmp_path)
+    insert(tmp_path, "preprocessor", 3, "relative_actions_processor", enabled=True)
+    insert(tmp_path, "postprocessor", 1, "absolute_actions_processor", enabled=True)
+    with pytest.raises(CheckpointError, match="cannot be ensembled"):
+        load_policy(tmp_path, device="cpu")
 
 
 def edit(directory: Path, pipeline: str, name: str, **changes: object) -> None:
