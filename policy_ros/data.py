@@ -119,11 +119,18 @@ class StreamHealth:
         ages_s: stream to age of its newest sample [s]; ``inf`` when nothing was ever received.
         stale: streams too old to start an inference from.
         expired: streams so old that the robot must hold now.
+        frozen: streams with new stamps but the same content for so long that the robot must hold now.
     """
 
     ages_s: Mapping[str, float]
     stale: tuple[str, ...] = ()
     expired: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing is wrong with any stream."""
+        return not (self.stale or self.expired or self.frozen)
 
 
 @dataclass(frozen=True)

@@ -277,6 +277,8 @@ class ChunkExecutor:
         if health.expired:
             ages = ", ".join(f"{name} {health.ages_s.get(name, float('inf')):.3g} s old" for name in health.expired)
             self._holds.request(Hold(HoldCause.STREAM_EXPIRED, ages, step))
+        if health.frozen:
+            self._holds.request(Hold(HoldCause.STREAM_FROZEN, ", ".join(health.frozen), step))
         if self._in_flight is not None:
             elapsed_s = (self._monotonic_ns() - self._in_flight.started_ns) * 1e-9
             if elapsed_s > self._config.inference_timeout_s:

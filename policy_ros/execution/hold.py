@@ -20,6 +20,8 @@ class HoldCause(Enum):
 
     STARVED = "the chunk is finished and the next one is not there"
     STREAM_EXPIRED = "an input stream is too old"
+    STREAM_FROZEN = "a camera sends the same picture again and again"
+    CALLBACKS_STALLED = "the node's callbacks do not run"
     CLOCK_JUMP = "the clock jumped"
     JOINT_CONFLICT = "two sources disagree about a joint"
     NON_FINITE_ACTION = "the policy returned values that are not finite"
@@ -37,7 +39,7 @@ class HoldCause(Enum):
         """What ends a hold of this cause."""
         if self is HoldCause.STARVED:
             return Recovery.ON_CHUNK
-        if self in (HoldCause.STREAM_EXPIRED, HoldCause.CLOCK_JUMP):
+        if self in _OVER_WITH_FRESH_STREAMS:
             return Recovery.ON_FRESH_STREAMS
         return Recovery.ON_RESET
 
@@ -50,6 +52,11 @@ class HoldCause(Enum):
     def latched(self) -> bool:
         """Whether only a reset ends the hold."""
         return self.recovery is Recovery.ON_RESET
+
+
+_OVER_WITH_FRESH_STREAMS = frozenset(
+    {HoldCause.STREAM_EXPIRED, HoldCause.STREAM_FROZEN, HoldCause.CALLBACKS_STALLED, HoldCause.CLOCK_JUMP}
+)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class HoldLatch:
         if self.current is None:
             return
         recovery = self.current.cause.recovery
-        fresh = not health.stale and not health.expired
-        if (recovery is Recovery.ON_CHUNK and rows_left > 0) or (recovery is Recovery.ON_FRESH_STREAMS and fresh):
+        fresh = recovery is Recovery.ON_FRESH_STREAMS and health.fresh
+        if fresh or (recovery is Recovery.ON_CHUNK and rows_left > 0):
             self.current = None
 
     def clear(self) -> None:

@@ -17,6 +17,7 @@ from policy_ros.observation.alignment import Selection, select
 from policy_ros.observation.config import JOINT_STREAM, CameraStream, ObservationConfig
 from policy_ros.observation.decoding import ImageDecoder
 from policy_ros.observation.errors import NotReady, NotReadyCause
+from policy_ros.observation.frozen import FrozenWatch, digest
 from policy_ros.observation.images import Image
 from policy_ros.observation.joints import JointMerger
 from policy_ros.observation.ring import Ring, Sample
@@ -69,6 +70,7 @@ class ObservationAssembler:
         self._images: dict[str, Ring[Image]] = {
             c.stream: Ring(span_ns, config.capacity(c.max_rate_hz)) for c in config.cameras
         }
+        self._frozen = {c.stream: FrozenWatch() for c in config.cameras if c.frozen_after_s > 0.0}
         self._arrivals = {stream: ArrivalCounter() for stream in self._max_ages_s}
         self._drops = dict.fromkeys(DropCause, 0)
         self._last_errors: dict[str, str] = {}
@@ -122,6 +124,7 @@ class ObservationAssembler:
             raise ConfigurationError(f"expected a configured camera, got '{camera}'; {closest(camera, self._cameras)}")
         stream = self._cameras[camera].stream
         error = self._check(image)
+        value = digest(image) if error is None and stream in self._frozen else None
         with self._lock:
             taken_ns = self._admit(stream, stamp_ns, receive_ns)
             if taken_ns is None:
@@ -130,6 +133,8 @@ class ObservationAssembler:
                 self._drop(stream, DropCause.MALFORMED, error)
             elif not self._images[stream].append(taken_ns, image):
                 self._drop(stream, DropCause.OUT_OF_ORDER, "expected stamps that increase, got an older image")
+            elif value is not None:
+                self._frozen[stream].saw(value, taken_ns)
 
     def push_vector(
         self, stream: str, values: Sequence[float] | NDArray[np.floating], *, stamp_ns: int, receive_ns: int
@@ -185,6 +190,8 @@ class ObservationAssembler:
                 vectors.clear()
             for images in self._images.values():
                 images.clear()
+            for watch in self._frozen.values():
+                watch.clear()
             for arrivals in self._arrivals.values():
                 arrivals.forget_times()
             self._last_errors.clear()
@@ -228,9 +235,10 @@ class ObservationAssembler:
         """
         with self._lock:
             ages = self._ages_s(now_ns)
+            frozen = tuple(c.stream for c in self._cameras.values() if c.frozen_holds and self._frozen_s(c) > 0.0)
         stale = tuple(s for s, age in ages.items() if age > self._max_ages_s[s])
         expired = tuple(s for s in stale if ages[s] > self._max_ages_s[s] + self._tail_s(s))
-        return StreamHealth(MappingProxyType(ages), stale, expired)
+        return StreamHealth(MappingProxyType(ages), stale, expired, frozen)
 
     def missing(self) -> tuple[str, ...]:
         """Of what nothing usable was received since the start or the last ``clear``.
@@ -274,8 +282,9 @@ class ObservationAssembler:
         """Received count, rate and age of every stream."""
         with self._lock:
             ages = self._ages_s(now_ns)
+            frozen = {c.stream: self._frozen_s(c) for c in self._cameras.values()}
             return {
-                s: StreamStatistics(a.received, a.rate_hz(now_ns), ages[s], a.dropped)
+                s: StreamStatistics(a.received, a.rate_hz(now_ns), ages[s], a.dropped, frozen.get(s, 0.0))
                 for s, a in self._arrivals.items()
             }
 
@@ -301,6 +310,11 @@ class ObservationAssembler:
         self._drops[cause] += 1
         self._arrivals[stream].dropped += 1
         self._last_errors[stream] = text
+
+    def _frozen_s(self, camera: CameraStream) -> float:
+        """For how long the camera has been frozen, 0 if it is not [s]."""
+        watch = self._frozen.get(camera.stream)
+        return watch.unchanged_s if watch is not None and watch.unchanged_s > camera.frozen_after_s else 0.0
 
     def _ages_s(self, now_ns: int) -> dict[str, float]:
         ages = {}

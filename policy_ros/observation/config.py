@@ -25,12 +25,16 @@ class CameraStream:
         max_age_s: a newest frame older than this starts no inference [s].
         max_rate_hz: the fastest the camera is expected to publish; bounds the frames held, so that a faster one is
             remembered for a shorter time [Hz].
+        frozen_after_s: the same picture under new stamps for longer than this counts as frozen; 0: never [s].
+        frozen_holds: whether the robot must hold then.
     """
 
     name: str
     feature: str
     max_age_s: float = 0.3
     max_rate_hz: float = 120.0
+    frozen_after_s: float = 0.0
+    frozen_holds: bool = False
 
     @property
     def stream(self) -> str:

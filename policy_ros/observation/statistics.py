@@ -30,12 +30,14 @@ class StreamStatistics:
         rate_hz: arrivals per second over the last two seconds.
         age_s: age of the newest usable sample [s]; ``inf`` when there is none.
         dropped: of the received ones, how many were dropped.
+        frozen_s: for how long a camera has been sending the same picture, once that counts as frozen; else 0 [s].
     """
 
     received: int
     rate_hz: float
     age_s: float
     dropped: int = 0
+    frozen_s: float = 0.0
 
 
 class ArrivalCounter:

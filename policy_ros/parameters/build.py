@@ -124,7 +124,16 @@ def observation_config(parameters: NodeParameters, policy: Policy) -> Observatio
             if key not in feeders:
                 raise ConfigurationError(f"the policy needs '{key}': set cameras.<name>.feature of one camera to it")
             name = feeders.pop(key)
-            cameras.append(CameraStream(name, key, max_age_s=parameters.cameras[name].max_age_s))
+            camera = parameters.cameras[name]
+            cameras.append(
+                CameraStream(
+                    name,
+                    key,
+                    max_age_s=camera.max_age_s,
+                    frozen_after_s=camera.frozen_after_s,
+                    frozen_holds=camera.on_frozen == "hold",
+                )
+            )
         elif key == OBSERVATION_ENVIRONMENT_STATE:
             environment = VectorStream(feature.shape[0], max_age_s=observation.environment_max_age_s)
         elif key != OBSERVATION_STATE:

@@ -59,6 +59,10 @@ class CameraParameters:
     compressed: bool = parameter(False, "Subscribe to sensor_msgs/CompressedImage")
     reliability: str = parameter("best_effort", "QoS", choices=("best_effort", "reliable"))
     max_age_s: float = parameter(0.3, "No inference starts from an older image", unit="s", minimum=0.001)
+    frozen_after_s: float = parameter(
+        1.0, "The same picture under new stamps for longer than this counts as frozen. 0: never", unit="s", minimum=0.0
+    )
+    on_frozen: str = parameter("warn", "What a frozen camera does", choices=("warn", "hold"))
     shape: tuple[int, ...] = parameter((), "C, H, W of fresh weights; a checkpoint brings its own", minimum=1)
 
 
@@ -113,6 +117,9 @@ class ExecutionParameters:
     lookahead_steps: int = parameter(10, "Points of each trajectory command", unit="steps", minimum=2, maximum=1000)
     inference_timeout_s: float = parameter(
         10.0, "An inference that takes longer counts as hung: the robot holds until a reset", unit="s", minimum=0.1
+    )
+    heartbeat_timeout_s: float = parameter(
+        0.5, "The robot holds when the node's callbacks have not run for this long", unit="s", minimum=0.1
     )
     max_consecutive_errors: int = parameter(3, "Failed inferences in a row before the robot holds", minimum=1)
     realtime_priority: int = parameter(

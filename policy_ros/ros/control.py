@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 
@@ -10,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 
-from policy_ros.data import ActionChunk
+from policy_ros.data import ActionChunk, StreamHealth
 from policy_ros.execution import ChunkExecutor, ExecutionState, HoldCause, Tick
 from policy_ros.observation import ObservationAssembler
 from policy_ros.ros.clocks import LocalTime
 from policy_ros.ros.convert import action_chunk_message
+from policy_ros.ros.heartbeat import Heartbeat
 from policy_ros.ros.outputs import Output
 
+CALLBACKS = "callbacks"  # stands beside the streams that they feed
 _NS = 1_000_000_000
 
 
@@ -33,6 +36,9 @@ class ControlTick:
         policy_name: registered name, for ``~/action_chunk``.
         dt_s: control period [s].
         time: local time.
+        heartbeat: of the callbacks.
+        heartbeat_timeout_s: the robot holds when they have not run for this long [s].
+        report_error: receives what goes wrong in a tick, in one line.
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class ControlTick:
         policy_name: str,
         dt_s: float,
         time: LocalTime,
+        heartbeat: Heartbeat,
+        heartbeat_timeout_s: float,
         report_error: Callable[[str], None],
     ) -> None:
         self._assembler = assembler
@@ -58,6 +66,8 @@ class ControlTick:
         self._policy_name = policy_name
         self._dt_s = dt_s
         self._time = time
+        self._heartbeat = heartbeat
+        self._heartbeat_timeout_s = heartbeat_timeout_s
         self._report_error = report_error
         self._publishing = threading.Lock()
         self._silent = True
@@ -74,10 +84,19 @@ class ControlTick:
         measured = None if positions is None else positions[self._measured_order]
         if not self._outputs and self._previous is not None:
             measured = np.full(len(self._measured_order), np.nan)  # in a dry run the robot does not follow
-        tick = self._executor.tick(self._assembler.health(now_ns), measured)
+        tick = self._executor.tick(self._health(now_ns), measured)
         with self._publishing:
             if not self._silent:
                 self._publish(tick, now_ns)
+
+    def _health(self, now_ns: int) -> StreamHealth:
+        """Freshness of the streams; where the callbacks stall, none of them can be trusted, whatever its stamps."""
+        health, age_s = self._assembler.health(now_ns), self._heartbeat.age_s()
+        if age_s <= self._heartbeat_timeout_s:
+            return health
+        expected = f"expected them every {self._heartbeat_timeout_s:.3g} s, the last ones ran {age_s:.3g} s ago"
+        self._executor.hold(HoldCause.CALLBACKS_STALLED, expected)
+        return dataclasses.replace(health, expired=(*health.expired, CALLBACKS))
 
     def failed(self, error: Exception) -> None:
         """The tick itself raised: the next one publishes the hold."""

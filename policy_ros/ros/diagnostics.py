@@ -98,6 +98,9 @@ def stream_status(
         level, message = ERROR, f"nothing fresh for {statistics.age_s:.2f} s: the robot holds"
     elif stream in health.stale:
         level, message = WARN, f"nothing fresh for {statistics.age_s:.2f} s: no inference"
+    elif statistics.frozen_s > 0.0:
+        level = ERROR if stream in health.frozen else WARN
+        message = f"the picture has not changed for {statistics.frozen_s:.1f} s: is the camera frozen?"
     elif problem:
         level = WARN
     if problem:

@@ -27,6 +27,7 @@ from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.ros.clocks import SimulatedTime, StepFreeTime, watch_jumps
 from policy_ros.ros.control import ControlTick
+from policy_ros.ros.heartbeat import Heartbeat
 from policy_ros.ros.images import make_decoder
 from policy_ros.ros.inputs import Inputs
 from policy_ros.ros.lifecycle import ManagedNode
@@ -65,6 +66,7 @@ class PolicyRuntime:
         self._node = node
         self._jumps = None
         self._description: RobotDescription | None = None
+        self._heartbeat: Heartbeat | None = None
         self.time = SimulatedTime(node) if node.get_parameter("use_sim_time").value else self._step_free_time()
         # Everything that can refuse comes before the first ROS entity is made.
         build.check_joints(parameters, policy)
@@ -102,6 +104,7 @@ class PolicyRuntime:
             self._description = RobotDescription(node, parameters.gate.robot_description_topic)
         self.inputs = Inputs(node, self.assembler, observed, parameters, self.time)
         self.problems = StreamProblems(node, self.assembler, self.inputs.topics)
+        self._heartbeat = Heartbeat(node)
         self._tick = ControlTick(
             assembler=self.assembler,
             executor=self.executor,
@@ -112,6 +115,8 @@ class PolicyRuntime:
             policy_name=self.policy.name,
             dt_s=dt_s,
             time=self.time,
+            heartbeat=self._heartbeat,
+            heartbeat_timeout_s=parameters.execution.heartbeat_timeout_s,
             report_error=lambda text: node.get_logger().error(text, throttle_duration_sec=_LOG_EVERY_S),
         )
         pacing_clock = self.time if isinstance(self.time, SimulatedTime) else SteadyClock()
@@ -172,6 +177,8 @@ class PolicyRuntime:
         """Remove all ROS entities. The policy is freed with the last reference to this object."""
         if self._jumps is not None:
             self._jumps.unregister()
+        if self._heartbeat is not None:
+            self._heartbeat.destroy()
         if self._description is not None:
             self._description.destroy()
         if self.inputs is not None:
@@ -203,6 +210,11 @@ class PolicyRuntime:
         """Leave a hold: forget every plan, and conflicts between sources. Returns the new epoch."""
         self.assembler.forgive()
         return self.executor.reset(reason)
+
+    @property
+    def deadlines_missed(self) -> int:
+        """Control ticks that were skipped since activation."""
+        return self._pacer.missed
 
     def warnings(self) -> list[str]:
         """What is suspicious around the node while it runs."""

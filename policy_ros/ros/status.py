@@ -22,6 +22,7 @@ def status_message(runtime: PolicyRuntime, stamp: Time) -> PolicyStatus:
         policy=runtime.policy.name,
         hold_cause="" if execution.hold_cause is None else execution.hold_cause.name,
         commands_enabled=runtime.parameters.enable_commands,
+        deadlines_missed=runtime.deadlines_missed,
         inference_latency=execution.inference_latency.newest,
         inference_latency_p50=execution.inference_latency.p50,
         inference_latency_p99=execution.inference_latency.p99,
@@ -71,6 +72,7 @@ def _fill_streams(message: PolicyStatus, runtime: PolicyRuntime) -> None:
         message.stream_ages.append(seen.age_s)
         message.stream_rates.append(seen.rate_hz)
         message.stream_received.append(seen.received)
+        message.stream_frozen.append(seen.frozen_s > 0.0)
 
 
 def _fill_outputs(message: PolicyStatus, runtime: PolicyRuntime, execution: ExecutionStatus) -> None:

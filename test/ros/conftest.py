@@ -65,6 +65,7 @@ def parameters(checkpoint: Path) -> dict[str, object]:
         "joints.max_age_s": JOINT_MAX_AGE_S,
         f"cameras.{CAMERA}.max_age_s": CAMERA_MAX_AGE_S,
         "observation.tail_s": TAIL_S,
+        "execution.heartbeat_timeout_s": 2.0,
         "observation.activation_timeout_s": 5.0,
         "status_rate_hz": 20.0,
         "outputs.arm.type": "joint_trajectory",

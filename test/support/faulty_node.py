@@ -2,7 +2,7 @@
 """The policy node with a policy that misbehaves on command: run as a process, told by a file what to do next.
 
 The file named by ``POLICY_ROS_FAULT`` holds one word: ``nan``, ``raise``, ``hang``, ``slow``, ``shape``, ``activate``,
-``clock`` or nothing.
+``clock`` or nothing. ``stall`` and ``die`` act on the next prompt: its callback hangs, or ends the callbacks' thread.
 """
 
 from __future__ import annotations
@@ -70,6 +70,17 @@ class FaultyRuntime(PolicyRuntime):
             raise ValueError("a bug in activate (as told by the test)")
 
 
+class FaultyNode(policy_node.PolicyNode):
+    """A callback that does not come back, or takes its thread with it."""
+
+    def _on_prompt(self, message) -> None:
+        while fault() == "stall":
+            threading.Event().wait(0.05)
+        if fault() == "die":
+            raise SystemExit("as told by the test")
+        super()._on_prompt(message)
+
+
 class SteppedTime(StepFreeTime):
     """Reads a wall clock that somebody sets to an hour later."""
 
@@ -81,6 +92,7 @@ class SteppedTime(StepFreeTime):
 def main() -> int:
     runtime.StepFreeTime = SteppedTime
     policy_node.PolicyRuntime = FaultyRuntime
+    policy_node.PolicyNode = FaultyNode
     return policy_node.main()
 
 

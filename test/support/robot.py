@@ -54,6 +54,7 @@ class Script:
     camera_stamp: Callable[[int], int] = lambda now_ns: now_ns
     encoding: str = "rgb8"
     corrupt_step: bool = False
+    frozen: bool = False
 
 
 class FakeRobot:
@@ -67,6 +68,7 @@ class FakeRobot:
 
     def __init__(self, domain_id: int, *, listen: bool = True, namespace: str = "") -> None:
         self.script = Script()
+        self._shade = 0
         self.commands: list[Command] = []
         self.arrays: list[Command] = []
         self.chunks: list[ActionChunk] = []
@@ -134,7 +136,9 @@ class FakeRobot:
         """One image as the script says."""
         _, height, width = IMAGE_SHAPE
         message = Image(height=height, width=width, encoding=self.script.encoding, step=3 * width)
-        message.data = np.full(height * width * 3, 127, np.uint8).tobytes()
+        if not self.script.frozen:
+            self._shade = (self._shade + 1) % 200  # no two frames in a row are the same, as with a real sensor
+        message.data = np.full(height * width * 3, self._shade, np.uint8).tobytes()
         if self.script.corrupt_step:
             message.step = 7
         self._stamp(message, self.script.camera_stamp)

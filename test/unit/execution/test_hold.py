@@ -7,7 +7,13 @@ from policy_ros.data import StreamHealth
 from policy_ros.execution import Hold, HoldCause, Recovery
 from policy_ros.execution.hold_latch import HoldLatch
 
-RECOVERING = {HoldCause.STARVED, HoldCause.STREAM_EXPIRED, HoldCause.CLOCK_JUMP}
+RECOVERING = {
+    HoldCause.STARVED,
+    HoldCause.STREAM_EXPIRED,
+    HoldCause.STREAM_FROZEN,
+    HoldCause.CALLBACKS_STALLED,
+    HoldCause.CLOCK_JUMP,
+}
 
 
 def hold(cause: HoldCause) -> Hold:
