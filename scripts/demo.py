@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from policy_ros.cli.children import Child
+from policy_ros.cli.children import Child, parameter_arguments
 from policy_ros.cli.run import readable
 from policy_ros.errors import PolicyRosError
 from policy_ros.ros.installation import share_directory, with_middleware_profile
@@ -47,8 +47,8 @@ def main() -> int:
     for number in END_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     try:
-        summary = demonstrate(arguments.duration, folder, stop)
-    except DemoError as error:
+        summary = demonstrate(arguments.duration, arguments.parameters, folder, stop)
+    except PolicyRosError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -61,16 +61,26 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Demonstration on the simulated robot.")
     parser.add_argument("--duration", type=float, default=30.0, help="seconds to watch")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of summary and logs")
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        metavar="NAME:=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of the policy node; may be repeated",
+    )
     return parser.parse_args()
 
 
-def demonstrate(duration_s: float, folder: Path, stop: threading.Event) -> dict[str, Any]:
+def demonstrate(duration_s: float, parameters: list[str], folder: Path, stop: threading.Event) -> dict[str, Any]:
     """Bring both processes up, watch, bring them down; the summary."""
     before = all_segments()
     config = share_directory() / "config"
-    policy_arguments = ["--params-file", str(config / "sim.yaml"), "--params-file", str(config / "sim_untrained.yaml")]
+    policy_arguments = parameter_arguments(
+        [config / "sim.yaml", config / "sim_untrained.yaml"], ["autostart:=true", *parameters]
+    )
     with child("simulated_robot", ["--params-file", str(config / "sim_robot.yaml")], folder) as robot:
-        with monitor() as seen, child("policy_node", [*policy_arguments, "-p", "autostart:=true"], folder) as node:
+        with monitor() as seen, child("policy_node", policy_arguments, folder) as node:
             wait_until_running(seen, (robot, node), folder, stop)
             first = seen.frame_counts()
             watch(seen, (robot, node), duration_s, folder, stop)
