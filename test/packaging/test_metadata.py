@@ -91,7 +91,7 @@ def test_pyproject_names_every_library_that_is_imported():
     assert {canonicalize_name(PYPI.get(name, name)) for name in used} <= declared
 
 
-@pytest.mark.parametrize("text", PROJECT["dependencies"])
+@pytest.mark.parametrize("text", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]])
 def test_a_dependency_has_a_lower_bound_and_its_pin_lies_in_the_range(text: str):
     wanted = Requirement(text)
     assert ">=" in str(wanted.specifier), text

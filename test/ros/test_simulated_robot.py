@@ -28,6 +28,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
+from support.waiting import BUSY_FACTOR
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_ros.simulation.env import PickEnv
@@ -89,6 +90,7 @@ class Client:
         self.node.create_subscription(message_type, topic, keep, qos_profile_sensor_data)
 
     def wait_for(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
+        timeout_s *= BUSY_FACTOR
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"

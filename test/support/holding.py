@@ -16,7 +16,8 @@ from .waiting import stays, wait_for
 JOINT_MAX_AGE_S, CAMERA_MAX_AGE_S, TAIL_S = 0.4, 0.5, 0.3  # of the tests' configuration
 RAMP_S = 0.1  # gate.ramp_down_s
 RAMP_COMMANDS = 5  # at 50 Hz: rows that brake, and the command to stay
-DDS_SLACK_S = 0.3  # transport, scheduling and status period on a busy machine
+DDS_SLACK_S = 0.3  # transport and scheduling
+BUSY_SLACK_S = 3.0  # the same beside whatever else this machine does
 
 
 def wait_until_commanding(robot: FakeRobot) -> None:
@@ -39,7 +40,10 @@ def assert_holds(robot: FakeRobot, cause: str, *, since: float, bound_s: float) 
     count = len(robot.commands)
     stays(lambda: len(robot.commands) <= count + RAMP_COMMANDS, 0.5, "commands after the hold")
     last = robot.commands[-1]
-    assert last.time_s - since <= bound_s + RAMP_S + DDS_SLACK_S
+    # By its own stamps the node is on time however busy the machine is; the command to stay carries none.
+    fault_s = time.time() - (time.monotonic() - since)
+    assert max(command.stamp_s for command in robot.commands) - fault_s <= bound_s + RAMP_S + DDS_SLACK_S
+    assert last.time_s - since <= bound_s + RAMP_S + BUSY_SLACK_S
     assert len(last.message.points) == 1 and not any(last.message.points[0].velocities), "one short command, at rest"
     # The hold repeats the row before it; where the chunk ended first, its last row is the place to stay.
     assert np.allclose(last.positions, robot.commands[-2].positions, atol=0.05), "where the robot was last commanded"

@@ -32,6 +32,7 @@ _TRANSITIONS = {
 }
 START_S = 30.0
 CALL_S = 30.0
+END_S = 5.0  # 2 s are promised, to a node that does not share its cores
 
 
 def flat_parameters(parameters: dict[str, object]) -> dict[str, object]:

@@ -35,6 +35,12 @@ class Command:
     message: JointTrajectory | Float64MultiArray
 
     @property
+    def stamp_s(self) -> float:
+        """When a trajectory begins, as the node says; 0: when it arrives."""
+        stamp = self.message.header.stamp
+        return stamp.sec + stamp.nanosec * 1e-9
+
+    @property
     def positions(self) -> list[float]:
         """Row 0."""
         if isinstance(self.message, JointTrajectory):

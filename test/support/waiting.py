@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 
 POLL_S = 0.01
+BUSY_FACTOR = 3.0  # timeouts are for a machine that has nothing else to do
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float, what: str | Callable[[], str]) -> None:
-    """Return as soon as ``condition()`` is true; fail with ``what`` after the timeout."""
+    """Return as soon as ``condition()`` is true; fail with ``what`` after the timeout, a busy machine's."""
+    timeout_s *= BUSY_FACTOR
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
