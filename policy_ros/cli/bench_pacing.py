@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from policy_ros.execution import RealtimeRefused, RealtimeThreads
+from policy_ros.execution import why_refused
 
 if TYPE_CHECKING:
     from policy_ros.bench.pacing import Pacing, Result
@@ -93,17 +93,10 @@ def _pacings(left_out: list[str]) -> Iterator[Sequence[Pacing]]:
 
 
 def _priorities(wanted: int, left_out: list[str]) -> tuple[int, ...]:
-    if wanted == 0:
-        return (0,)
-    attempt = RealtimeThreads(wanted)
-    try:
-        attempt.prioritise([os.getpid()])  # the main thread
-    except RealtimeRefused as error:
-        left_out.append(f"real-time priority: {error}")
-        return (0,)
-    finally:
-        attempt.release()
-    return (0, wanted)
+    refusal = why_refused(wanted)
+    if refusal:
+        left_out.append(refusal)
+    return (0,) if refusal or wanted == 0 else (0, wanted)
 
 
 _COLUMNS: dict[str, Callable[[Any], str]] = {

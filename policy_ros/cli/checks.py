@@ -19,6 +19,7 @@ from policy_ros.ros.installation import PROFILE_VARIABLES, share_directory
 
 MIN_PYTHON, MAX_PYTHON = (3, 10), (3, 13)
 MIN_RECEIVED = 0.97
+REALTIME_PRIORITY = 50
 
 
 class Verdict(str, Enum):
@@ -145,6 +146,16 @@ def check_device(environment: Mapping[str, str]) -> Result:
     return Verdict.OK, "CPU (no GPU found)", ""
 
 
+def check_realtime(environment: Mapping[str, str]) -> Result:
+    """The control thread may run before everything else."""
+    from policy_ros.execution import why_refused
+
+    if why_refused(REALTIME_PRIORITY):
+        cure = "for execution.realtime_priority, raise the rtprio limit: docs/pacing.md"
+        return Verdict.WARNING, "not permitted: other programs can delay commands by tens of milliseconds", cure
+    return Verdict.OK, f"permitted; set execution.realtime_priority (usually {REALTIME_PRIORITY}) to use it", ""
+
+
 def check_images(environment: Mapping[str, str]) -> Result:
     """Something decodes Bayer, YUV and compressed images."""
     for module, name in (("cv_bridge", "cv_bridge"), ("rosbags.image", "rosbags-image")):
@@ -196,6 +207,7 @@ CHECKS: dict[str, Callable[[Mapping[str, str]], Result]] = {
     "ros2 launch": check_launch,
     "torch": check_torch,
     "device": check_device,
+    "real-time": check_realtime,
     "image decoding": check_images,
     "middleware profile": check_profile,
     "camera images": check_frames,

@@ -8,7 +8,7 @@ from policy_ros.execution.gate import Gate, GateLimits, GateResult, Motion
 from policy_ros.execution.hold import Hold, HoldCause, Recovery
 from policy_ros.execution.inference import ChunkPolicy, GuidedPolicy
 from policy_ros.execution.pacing import Pacer
-from policy_ros.execution.realtime import RealtimeRefused, RealtimeThreads
+from policy_ros.execution.realtime import RealtimeRefused, RealtimeThreads, why_refused
 from policy_ros.execution.statistics import SampleWindow, Summary
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy, available_strategies, make_strategy
@@ -40,4 +40,5 @@ __all__ = [
     "VirtualClock",
     "available_strategies",
     "make_strategy",
+    "why_refused",
 ]

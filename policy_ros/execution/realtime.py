@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -79,3 +80,15 @@ class RealtimeThreads:
             f"('<user> - rtprio {self._priority}'; docker: --ulimit rtprio={self._priority}) and log in again, "
             "or set the parameter to 0"
         )
+
+
+def why_refused(priority: int) -> str:
+    """Why this process may not have a real-time priority; empty if it may. Tries it on the calling thread."""
+    threads = RealtimeThreads(priority)
+    try:
+        threads.prioritise([threading.get_native_id()])
+    except RealtimeRefused as error:
+        return str(error)
+    finally:
+        threads.release()
+    return ""

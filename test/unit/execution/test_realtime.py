@@ -4,11 +4,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from policy_ros.execution import RealtimeRefused, RealtimeThreads
+from policy_ros.execution import RealtimeRefused, RealtimeThreads, why_refused
 
 CONTROL, CALLBACKS = 4711, 4712  # thread ids
 
@@ -88,3 +89,12 @@ def test_a_refusal_changes_nothing_and_names_the_remedy(system: System) -> None:
     with pytest.raises(RealtimeRefused, match=r"realtime_priority 50 is not permitted.*limits\.d.*rtprio 50"):
         RealtimeThreads(50).prioritise([CONTROL, CALLBACKS])
     assert (system.threads, sys.getswitchinterval()) == (before, interval_s)
+
+
+def test_a_priority_can_be_tried_and_leaves_nothing_changed(system: System) -> None:
+    own = threading.get_native_id()
+    system.threads[own] = (os.SCHED_OTHER, 0)
+    assert why_refused(50) == ""
+    system.refuses.add(own)
+    assert "not permitted" in why_refused(50)
+    assert system.threads[own] == (os.SCHED_OTHER, 0)
