@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import yaml
 
 from policy_ros.errors import ConfigurationError
 from policy_ros.ros.installation import executable_directory
@@ -93,19 +95,48 @@ class Child:
             return self._process.wait()
 
 
-def parameter_arguments(files: Sequence[Path], values: Sequence[str]) -> list[str]:
-    """``--params-file`` and ``-p`` arguments.
+def parameter_arguments(files: Sequence[Path], values: Sequence[str], folder: Path) -> list[str]:
+    """``--params-file`` arguments; the last file, written into ``folder``, has the single values.
+
+    As ``-p`` arguments they would be ignored where two of the files set the same nested parameter: rcl (Jazzy) keeps a
+    copy of it for each file, and changes the first one only.
+
+    Args:
+        files: later ones override earlier ones.
+        values: ``NAME:=VALUE``; override all files.
+        folder: has to be there until the node has started.
 
     Raises:
-        ConfigurationError: a file that is not there, or a value without ``:=``.
+        ConfigurationError: a file that is not there, or a value without ``:=`` or that is no YAML.
     """
     arguments: list[str] = []
     for file in files:
         if not file.is_file():
             raise ConfigurationError(f"parameter file: expected a file, found nothing at '{file}'")
         arguments += ["--params-file", os.fspath(file)]
-    for value in values:
-        if ":=" not in value:
-            raise ConfigurationError(f"parameter: expected NAME:=VALUE, got '{value}'")
-        arguments += ["-p", value]
+    if values:
+        given = folder / "values.yaml"
+        given.write_text(yaml.safe_dump({"/**": {"ros__parameters": _nested(values)}}))
+        arguments += ["--params-file", os.fspath(given)]
     return arguments
+
+
+def _nested(values: Sequence[str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for text in values:
+        name, separator, value = text.partition(":=")
+        if not separator:
+            raise ConfigurationError(f"parameter: expected NAME:=VALUE, got '{text}'")
+        *groups, leaf = name.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+            if not isinstance(branch, dict):
+                raise ConfigurationError(f"parameter: '{name}' lies below '{group}', which has a value itself")
+        try:
+            branch[leaf] = yaml.safe_load(value) if value else ""
+        except yaml.YAMLError as error:
+            raise ConfigurationError(
+                f"parameter {name}: expected a value as in YAML, got '{value}' ({error})"
+            ) from None
+    return tree

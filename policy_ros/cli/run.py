@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from policy_ros.cli.children import Child, parameter_arguments
@@ -48,7 +49,13 @@ def execute(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in END_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    node = Child("policy_node", ros_arguments(arguments), environment=with_middleware_profile(os.environ))
+    with TemporaryDirectory() as folder:
+        return _watch(arguments, ros_arguments(arguments, Path(folder)), stop)
+
+
+def _watch(arguments: argparse.Namespace, node_arguments: list[str], stop: threading.Event) -> int:
+    """Start the node, tell how it is doing, end it."""
+    node = Child("policy_node", node_arguments, environment=with_middleware_profile(os.environ))
     from policy_ros.ros.monitor import Monitor, status_line
 
     monitor = None
@@ -66,14 +73,14 @@ def execute(arguments: argparse.Namespace) -> int:
     return exit_status
 
 
-def ros_arguments(arguments: argparse.Namespace) -> list[str]:
-    """What the command line means as ROS arguments; single values override files."""
+def ros_arguments(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    """What the command line means as ROS arguments; single values override files, through a file in ``folder``."""
     values = ["autostart:=true", *arguments.parameters]
     if arguments.policy:
         values.append(f"policy.path:={arguments.policy}")
     if arguments.dry_run:
         values.append("enable_commands:=false")
-    result = parameter_arguments(arguments.params_file, values)
+    result = parameter_arguments(arguments.params_file, values, folder)
     if arguments.namespace:
         result += ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
     return result

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from policy_ros.cli.children import Child, parameter_arguments
@@ -54,14 +55,15 @@ def execute(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in END_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    robot = Child(
-        "simulated_robot",
-        parameter_arguments(arguments.params_file, values),
-        environment=with_middleware_profile(os.environ),
-    )
-    while robot.running and not stop.wait(_POLL_S):
-        pass
-    exit_status = robot.stop()
+    with TemporaryDirectory() as folder:
+        robot = Child(
+            "simulated_robot",
+            parameter_arguments(arguments.params_file, values, Path(folder)),
+            environment=with_middleware_profile(os.environ),
+        )
+        while robot.running and not stop.wait(_POLL_S):
+            pass
+        exit_status = robot.stop()
     if arguments.json:
         print(json.dumps({"exit_status": exit_status}))
     else:

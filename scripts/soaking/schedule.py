@@ -61,7 +61,7 @@ OPENING_PAUSE_S = 0.5
 
 @dataclass
 class Schedule:
-    """Draws steps for ever, after an opening without faults.
+    """Draws steps for ever; each process of the node begins with an opening without faults.
 
     The opening runs every policy under every mode: what is loaded and allocated for the first time is no growth.
 
@@ -88,7 +88,10 @@ class Schedule:
     def __iter__(self) -> Iterator[Step]:
         yield from self.opening()
         while True:
-            yield self._step()
+            step = self._step()
+            yield step
+            if isinstance(step.action, RestartNode):
+                yield from self.opening()
 
     def opening(self) -> Iterator[Step]:
         """Every policy under every mode."""

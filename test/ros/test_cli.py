@@ -88,6 +88,16 @@ def test_bad_arguments_are_one_line(tmp_path, arguments, message):
     assert message in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+def test_single_value_overrides_files_even_if_two_of_them_set_it(tmp_path):
+    for name in ("one.yaml", "two.yaml"):
+        parameters = {"controllers": {"arm": {"type": "joint_trajectory", "joints": ["joint1"]}}}
+        (tmp_path / name).write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    files = ("--params-file", "one.yaml", "--params-file", "two.yaml")
+    done = run("sim", *files, "-p", "controllers.arm.type:=something_else", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "'something_else' is not a choice" in done.stderr
+
+
 def test_the_demonstration_runs_and_leaves_nothing_behind(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "demo.py"), "--duration", "6", "--out", str(tmp_path)],

@@ -36,6 +36,13 @@ def test_opening_runs_every_policy_under_every_mode():
     assert opening == [Reconfigure("a"), *modes, Reconfigure("b"), *modes]
 
 
+def test_opening_comes_again_after_a_restart_of_the_node():
+    drawn = steps(0, 1500)
+    restarts = [i for i, step in enumerate(drawn[:1400]) if isinstance(step.action, RestartNode)]
+    assert restarts
+    assert all(drawn[i + 1].action == Reconfigure("a") and drawn[i + 1].pause_s < 1.0 for i in restarts)
+
+
 def test_the_same_seed_draws_the_same_steps_and_another_one_others():
     assert repr(steps(3, 200)) == repr(steps(3, 200))
     assert repr(steps(3, 200)) != repr(steps(4, 200))
