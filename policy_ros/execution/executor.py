@@ -326,6 +326,8 @@ class ChunkExecutor:
         """No row is left: normal between the chunks of some strategies, a fault where none may be missing."""
         if self._newest is None:
             return Tick(ExecutionState.WAITING, self._timeline.step)
+        if self._motion is not None:
+            self._motion = Motion.at_rest(self._motion.position)  # nothing moves on without a command
         if not self._strategy.gapless:
             return Tick(ExecutionState.STARVED, self._timeline.step)
         self._starved_ticks += 1
@@ -349,15 +351,17 @@ class ChunkExecutor:
         if chunk is not None and self._motion is not None:
             self._measurements.seam_jump = float(np.max(np.abs(window[0] - self._motion.position)))
         self._timeline.consume()
-        self._note_command(verdict.rows[0], measured)
+        self._note_command(verdict.rows[0], window[0], measured)
         return Tick(ExecutionState.RUNNING, step, window=verdict.rows, chunk=chunk)
 
-    def _note_command(self, row: NDArray[np.float64], measured: NDArray[np.float64] | None) -> None:
+    def _note_command(
+        self, row: NDArray[np.float64], wanted: NDArray[np.float32], measured: NDArray[np.float64] | None
+    ) -> None:
         now_ns = self._monotonic_ns()
         if self._last_command_ns is not None:
             self._measurements.command_period.append((now_ns - self._last_command_ns) * 1e-9, now_ns)
         before = self._gate.reference(self._motion, measured)
-        self._motion = Motion.at_rest(row) if before is None else before.advance(row, self._config.period_s)
+        self._motion = Motion.at_rest(row) if before is None else before.advance(row, self._config.period_s, wanted)
         self._last_command_ns = now_ns
         self._measurements.commands += 1
 

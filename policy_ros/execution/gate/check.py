@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from policy_ros.execution.gate.braking import longest_ramp_s, ramp_down
 from policy_ros.execution.gate.clamp import clamp
 from policy_ros.execution.gate.limits import GateLimits
 from policy_ros.execution.gate.motion import Motion
@@ -18,8 +18,7 @@ FloatArray = NDArray[np.floating]
 Float64Array = NDArray[np.float64]
 
 _ROUNDING = 1e-6  # float32 rows may exceed a limit by their own rounding
-_AT_REST = 1e-6  # slower than this [rad/s, m/s] needs no ramp
-_LONGEST_RAMP_S = 1.0
+_SAME = 1e-9  # closer than this is the wanted row itself, computed again
 
 
 @dataclass(frozen=True)
@@ -91,39 +90,21 @@ class Gate:
         if not np.all(np.isfinite(allowed)):  # cannot be; but nothing that is not finite ever leaves here
             return self._refuse_all(len(rows), HoldCause.INTERNAL_ERROR, "the gate computed no number", self._nobody)
         changed = np.abs(allowed - wanted) > _ROUNDING
-        allowed = np.where(changed, allowed, wanted)
+        allowed = np.where(np.abs(allowed - wanted) > _SAME, allowed, wanted)
         refused = changed & np.asarray(self.limits.reject)
         if not np.any(refused):
             return GateResult(allowed, changed)
         return self._refuse_from(int(np.argmax(np.any(refused, axis=1))), wanted, allowed, changed, refused)
 
     def ramp_down(self, motion: Motion, dt: float) -> Float64Array:
-        """Rows ``(N, A)`` that bring a motion to rest, all joints at the same time; none if it is at rest.
-
-        They take ``ramp_down_s``, longer where the acceleration limits ask for it, but never more than a second.
-        """
-        speed = np.abs(motion.velocity)
-        if not np.any(speed > _AT_REST):
-            return np.zeros((0, len(speed)))
-        needed_s = max(self.limits.ramp_down_s, float(np.max(speed / self.limits.max_acceleration)))
-        steps = math.ceil(min(needed_s, _LONGEST_RAMP_S) / dt - _ROUNDING)
-        fractions = 1.0 - np.arange(1, steps) / max(steps, 1)
-        rows = motion.position + np.cumsum(fractions)[:, None] * motion.velocity * dt
-        limits = self.limits
-        # A joint that is outside its limits stays where it is instead of leaping back.
-        lower = np.minimum(limits.lower + limits.margin, motion.position)
-        return np.clip(rows, lower, np.maximum(limits.upper - limits.margin, motion.position))
+        """Rows ``(N, A)`` that bring a motion to rest, see :func:`~policy_ros.execution.gate.braking.ramp_down`."""
+        rows = ramp_down(motion, self.limits, dt)
+        # As in check(): nothing that is not finite ever leaves here. Without a ramp the robot is told to stay.
+        return rows if np.all(np.isfinite(rows)) else rows[:0]
 
     def longest_ramp_s(self) -> float:
         """Upper bound of the duration of :meth:`ramp_down` [s]."""
-        braking = [  # an unlimited acceleration needs no time, at whatever speed
-            speed / acceleration
-            for speed, acceleration in zip(
-                self.limits.max_velocity, np.asarray(self.limits.max_acceleration), strict=True
-            )
-            if math.isfinite(acceleration)
-        ]
-        return float(min(max(self.limits.ramp_down_s, *braking, 0.0), _LONGEST_RAMP_S))
+        return longest_ramp_s(self.limits)
 
     def _malformed(self, rows: FloatArray, measured: FloatArray | None) -> _Fault | None:
         size = len(self.limits.names)

@@ -113,3 +113,19 @@ def test_clamped_rows_are_counted_for_the_joint_that_was_clamped(make_bench, joi
     bench.ticks(8)  # the second joint counts rows: 0 to 7
     assert bench.status.joint_clamped == (0, 5)
     assert bench.status.gate_clamped == 5
+
+
+@pytest.mark.parametrize("mode", ["sync", "overlap"])
+def test_after_a_gap_the_robot_starts_from_rest_as_it_came_to_rest_there(make_bench, joints, mode: str) -> None:
+    wide = np.full(2, np.inf)
+    bench = make_bench(mode, limits=GateLimits(joints, -wide, wide, wide, wide, max_acceleration=20.0), horizon=8)
+    bench.measured = np.zeros(2)
+    way = np.cumsum(np.minimum(np.arange(1, 30), 5) * 0.008).astype(np.float32)  # speeds up, then goes on
+    bench.policy.script = [np.stack([way[:8]] * 2, axis=1), np.stack([way[8:16]] * 2, axis=1)]
+    bench.infer()
+    before = [tick.window[0] for tick in bench.ticks(8)]
+    np.testing.assert_allclose(before, np.stack([way[:8]] * 2, axis=1), atol=1e-6)
+    bench.ticks(3)  # nothing is commanded
+    bench.infer()
+    after = bench.tick().window[0]
+    np.testing.assert_allclose(after - before[-1], 20.0 / 50.0**2, atol=1e-6)
