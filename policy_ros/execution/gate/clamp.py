@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 
 _HUGE = 1e150  # stands for an infinite limit where a limit is divided by or subtracted
 _ON_TRACK = 1e-9  # [rad, m] closer to the wanted row than this is there
-# With a jerk limit the way back to the rows is planned with less than the limits, so that it can be followed. At a
-# planned speed of g (jerk distance²)^(1/3) it leads on to one of c in place of g, c = g + 2/9 c⁴, which has no solution beyond g = 0.78.
+# With a jerk limit the way back to the rows is planned with less than the limits, or it could not be followed: a speed
+# of g (jerk distance²)^(1/3) becomes one of c for g, c = g + 2/9 c⁴, which has no solution beyond g = 0.78.
 _GENTLE_JERK = 0.5
 _GENTLE_ACCELERATION = 0.5
 
