@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,8 @@ from policy_ros.ros.shared_memory import all_segments, mapped_segments, remove_s
 from soaking.configuration import IMAGE_HEIGHT, IMAGE_WIDTH, Configuration, overrides
 from soaking.orders import ORDER_FILE, Order, give_order
 
+# Below the ports of the domains: taken by whoever comes first, of any domain, and kept for whoever comes next.
+SHARED_PORT = re.compile(r"fastrtps_port7[0-3]\d\d(?!\d)")
 NODE_PROGRAM = Path(__file__).with_name("unreliable_node.py")
 
 
@@ -85,8 +88,8 @@ class Processes:
             log.close()
         remove_segments(self._killed)
         left = [f"process {pid}" for pid in self._pids if Path(f"/proc/{pid}").exists()]
-        gone = mapped_segments(besides=os.getpid())
-        return left + [str(path) for path in sorted(self._segments - gone) if path.exists()]
+        unused = self._segments - mapped_segments(besides=os.getpid())
+        return left + [str(path) for path in sorted(unused) if path.exists() and not SHARED_PORT.search(path.name)]
 
     def _start_robot(self) -> Child:
         config = share_directory() / "config" / "sim_robot.yaml"
