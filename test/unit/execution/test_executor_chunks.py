@@ -261,9 +261,9 @@ def test_a_guided_policy_gets_the_rows_not_executed_yet_in_its_own_units(make_be
 
 def test_a_strategy_is_told_when_an_epoch_begins(make_bench) -> None:
     bench = make_bench(strategy=ListeningStrategy)
-    before = bench.executor._strategy.resets
+    before = bench.executor._progress.strategy.resets
     bench.executor.reset("operator")
-    assert bench.executor._strategy.resets == before + 1
+    assert bench.executor._progress.strategy.resets == before + 1
 
 
 def test_status_measures_commands_and_observations(make_bench) -> None:

@@ -39,7 +39,7 @@ def test_the_prefix_belongs_to_the_observation_that_is_taken_with_it(bench) -> N
     """Paired with an older observation, or shifted by the delay, it would pull the chunk to another time."""
     bench.ticks(EXECUTED - 2)
     step = bench.status.step
-    expected = bench.executor._timeline.window(step, HORIZON).copy()
+    expected = bench.executor._progress.timeline.window(step, HORIZON).copy()
     bench.infer()
     assert bench.observed[-1] == step
     np.testing.assert_array_equal(bench.policy.guidances[-1].prefix, expected)
@@ -104,7 +104,7 @@ def test_a_delay_beyond_half_the_chunk_degrades_to_blending_then_to_holding_and_
     assert (bench.status.active_mode, bench.status.degradation, bench.status.feasible) == ("rtc", "", True)
     assert bench.status.delay_estimate == 1
     assert len(bench.policy.guidances) > guided
-    said = [record.message for record in caplog.records if record.name.endswith("executor")]
+    said = [record.message for record in caplog.records if record.name.endswith("scheduling")]
     assert [text.split(" ")[0] for text in said] == ["hold", "blend", "rtc"]
 
 

@@ -107,7 +107,7 @@ def test_a_defect_in_the_inference_loop_becomes_a_visible_hold(make_bench, monke
     def broken(timeline, chunk) -> None:
         raise ValueError("merge is broken")
 
-    monkeypatch.setattr(bench.executor._strategy, "merge", broken)
+    monkeypatch.setattr(bench.executor._progress.strategy, "merge", broken)
     bench.executor.start()
     tick_until(bench, ExecutionState.HOLDING)
     assert bench.status.hold_cause is HoldCause.INTERNAL_ERROR
