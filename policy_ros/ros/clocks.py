@@ -83,11 +83,10 @@ class StepFreeTime:
 
 
 class SimulatedTime:
-    """ROS time under ``use_sim_time``, with the interface of :class:`StepFreeTime`, and a clock to pace with."""
+    """ROS time under ``use_sim_time``, with the interface of :class:`StepFreeTime`."""
 
     def __init__(self, node: Node) -> None:
         self._clock = node.get_clock()
-        self._seen_ns = 0  # by wait_until, which notices steps back across calls
 
     def now_ns(self) -> int:
         """Time of the last ``/clock`` message, 0 before the first."""
@@ -99,12 +98,45 @@ class SimulatedTime:
     def to_ros(self, local_ns: int) -> int:
         return local_ns
 
+
+class SimulatedPace:
+    """Paces with ``/clock``, as ``execution.clock.Clock`` describes.
+
+    ``/clock`` comes through the node's callbacks. While these stall it stands still, whatever the simulation does, and
+    somebody has to tick so that the robot holds: until they run again every wait lasts one period of the steady clock.
+
+    Args:
+        time: simulated time.
+        period_s: control period [s].
+        stalled: whether the node's callbacks do not run.
+        monotonic_s: injected in tests.
+    """
+
+    def __init__(
+        self,
+        time: LocalTime,
+        *,
+        period_s: float,
+        stalled: Callable[[], bool],
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._time = time
+        self._period_s = period_s
+        self._stalled = stalled
+        self._monotonic_s = monotonic_s
+        self._seen_ns = 0  # notices steps back across calls
+
+    def now_ns(self) -> int:
+        """Simulated time."""
+        return self._time.now_ns()
+
     def wait_until(self, deadline_ns: int, stop: threading.Event) -> bool:
-        """Wait on ``/clock`` as ``execution.clock.Clock`` does. Polls, so a clock that stands still blocks nothing."""
+        """Wait for the deadline; polls, so a clock that stands still blocks nothing. False once ``stop`` is set."""
+        until_s = self._monotonic_s() + self._period_s
         while (now_ns := self.now_ns()) < deadline_ns:
             stepped_back = now_ns < self._seen_ns
             self._seen_ns = now_ns
-            if stepped_back:
+            if stepped_back or (self._monotonic_s() >= until_s and self._stalled()):
                 return True
             if stop.wait(_POLL_S):
                 return False

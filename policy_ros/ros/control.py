@@ -36,8 +36,7 @@ class ControlTick:
         policy_name: registered name, for ``~/action_chunk``.
         dt_s: control period [s].
         time: local time.
-        heartbeat: of the callbacks.
-        heartbeat_timeout_s: the robot holds when they have not run for this long [s].
+        heartbeat: of the callbacks; the robot holds while they stall.
         report_error: receives what goes wrong in a tick, in one line.
     """
 
@@ -54,7 +53,6 @@ class ControlTick:
         dt_s: float,
         time: LocalTime,
         heartbeat: Heartbeat,
-        heartbeat_timeout_s: float,
         report_error: Callable[[str], None],
     ) -> None:
         self._assembler = assembler
@@ -67,7 +65,6 @@ class ControlTick:
         self._dt_s = dt_s
         self._time = time
         self._heartbeat = heartbeat
-        self._heartbeat_timeout_s = heartbeat_timeout_s
         self._report_error = report_error
         self._publishing = threading.Lock()
         self._silent = True
@@ -91,10 +88,10 @@ class ControlTick:
 
     def _health(self, now_ns: int) -> StreamHealth:
         """Freshness of the streams; where the callbacks stall, none of them can be trusted, whatever its stamps."""
-        health, age_s = self._assembler.health(now_ns), self._heartbeat.age_s()
-        if age_s <= self._heartbeat_timeout_s:
+        health, heartbeat = self._assembler.health(now_ns), self._heartbeat
+        if not heartbeat.stalled():
             return health
-        expected = f"expected them every {self._heartbeat_timeout_s:.3g} s, the last ones ran {age_s:.3g} s ago"
+        expected = f"expected them every {heartbeat.timeout_s:.3g} s, the last ones ran {heartbeat.age_s():.3g} s ago"
         self._executor.hold(HoldCause.CALLBACKS_STALLED, expected)
         return dataclasses.replace(health, expired=(*health.expired, CALLBACKS))
 

@@ -17,9 +17,11 @@ class Heartbeat:
 
     Args:
         node: whose callbacks are watched.
+        timeout_s: without a sign of life for longer than this they count as stalled [s].
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
         self._node = node
         self._beat_s = time.monotonic()
         self._timer = node.create_timer(
@@ -32,6 +34,10 @@ class Heartbeat:
     def age_s(self) -> float:
         """Time since the callbacks last ran [s]."""
         return time.monotonic() - self._beat_s
+
+    def stalled(self) -> bool:
+        """Whether the callbacks have not run for too long."""
+        return self.age_s() > self.timeout_s
 
     def destroy(self) -> None:
         """Remove the timer."""

@@ -122,10 +122,13 @@ def _stamp_s(message: PolicyStatus | DiagnosticArray) -> float:
 def status_line(status: PolicyStatus) -> str:
     """One line for a person watching."""
     cause = f" ({status.hold_cause})" if status.hold_cause else ""
+    acting = f"{status.active_mode} instead of {status.mode}" if status.active_mode != status.mode else status.mode
+    frozen = [stream for stream, is_frozen in zip(status.streams, status.stream_frozen, strict=True) if is_frozen]
     return (
-        f"{STATES[status.state]}{cause}  chunks {status.chunks}  delay {status.delay} steps  "
+        f"{STATES[status.state]}{cause}  {acting}  chunks {status.chunks}  delay {status.delay} steps  "
         f"inference {status.inference_latency * 1e3:.0f} ms  observation age {status.observation_age * 1e3:.0f} ms  "
         f"command period p99 {status.command_period_p99 * 1e3:.1f} ms  holds {status.holds}"
+        + (f"  FROZEN {', '.join(frozen)}" if frozen else "")
     )
 
 
@@ -134,11 +137,14 @@ def summarise(status: PolicyStatus) -> dict[str, Any]:
     return {
         "policy": status.policy,
         "mode": status.mode,
+        "active_mode": status.active_mode,
+        "degradation": status.degradation,
         "state": STATES[status.state],
         "chunks": status.chunks,
         "holds": status.holds,
         "holds_after_first_chunk": status.holds_after_first_chunk,
         "commands": status.commands,
+        "deadlines_missed": status.deadlines_missed,
         "inference_ms": {"p50": status.inference_latency_p50 * 1e3, "p99": status.inference_latency_p99 * 1e3},
         "observation_age_ms": {"p50": status.observation_age_p50 * 1e3, "p99": status.observation_age_p99 * 1e3},
         "command_period_ms": {"p50": status.command_period_p50 * 1e3, "p99": status.command_period_p99 * 1e3},

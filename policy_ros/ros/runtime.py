@@ -14,6 +14,7 @@ from rclpy.publisher import Publisher
 from policy_ros.errors import ConfigurationError, PolicyRosError
 from policy_ros.execution import (
     ChunkExecutor,
+    Clock,
     GateLimits,
     HoldCause,
     Pacer,
@@ -25,7 +26,7 @@ from policy_ros.execution import (
 from policy_ros.observation import ObservationAssembler, ObservationConfig
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
-from policy_ros.ros.clocks import SimulatedTime, StepFreeTime, watch_jumps
+from policy_ros.ros.clocks import SimulatedPace, SimulatedTime, StepFreeTime, watch_jumps
 from policy_ros.ros.control import ControlTick
 from policy_ros.ros.heartbeat import Heartbeat
 from policy_ros.ros.images import make_decoder
@@ -104,7 +105,7 @@ class PolicyRuntime:
             self._description = RobotDescription(node, parameters.gate.robot_description_topic)
         self.inputs = Inputs(node, self.assembler, observed, parameters, self.time)
         self.problems = StreamProblems(node, self.assembler, self.inputs.topics)
-        self._heartbeat = Heartbeat(node)
+        self._heartbeat = Heartbeat(node, parameters.execution.heartbeat_timeout_s)
         self._tick = ControlTick(
             assembler=self.assembler,
             executor=self.executor,
@@ -116,10 +117,11 @@ class PolicyRuntime:
             dt_s=dt_s,
             time=self.time,
             heartbeat=self._heartbeat,
-            heartbeat_timeout_s=parameters.execution.heartbeat_timeout_s,
             report_error=lambda text: node.get_logger().error(text, throttle_duration_sec=_LOG_EVERY_S),
         )
-        pacing_clock = self.time if isinstance(self.time, SimulatedTime) else SteadyClock()
+        pacing_clock: Clock = SteadyClock()
+        if isinstance(self.time, SimulatedTime):
+            pacing_clock = SimulatedPace(self.time, period_s=dt_s, stalled=self._heartbeat.stalled)
         self._pacer = Pacer(dt_s, self._tick, pacing_clock, on_error=self._tick.failed)
         self._realtime = RealtimeThreads(parameters.execution.realtime_priority)
         if isinstance(self.time, SimulatedTime):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import State, Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState
-from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 from support.checkpoints import write_act
+from support.clock import SimulatedClock
 from support.faulty_node import WALL_CLOCK_STEP_S
 from support.holding import wait_until_commanding
 from support.process import END_S, NodeProcess
@@ -105,24 +105,6 @@ def test_fault_18_a_killed_node_leaves_a_trajectory_that_ends_at_rest(robot, sta
     points = robot.commands[-1].message.points
     assert len(points) <= 5
     assert list(points[-1].velocities) == [0.0, 0.0, 0.0]
-
-
-class SimulatedClock:
-    """Publishes /clock from the robot's node."""
-
-    def __init__(self, robot: FakeRobot) -> None:
-        self.time_ns = 1_000_000_000
-        self._publisher = robot.node.create_publisher(Clock, "/clock", 10)
-        self._timer = robot.node.create_timer(0.01, self._tick)
-        self.running = True
-        robot.script.joint_stamp = robot.script.camera_stamp = lambda now_ns: self.time_ns
-
-    def _tick(self) -> None:
-        if self.running:
-            self.time_ns += 10_000_000
-            message = Clock()
-            message.clock.sec, message.clock.nanosec = divmod(self.time_ns, 1_000_000_000)
-            self._publisher.publish(message)
 
 
 def test_fault_20_a_clock_that_jumps_back_starts_over_and_nothing_old_is_executed(robot, start_node):

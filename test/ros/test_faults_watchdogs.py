@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+import threading
+from types import SimpleNamespace
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import String
 from support.checkpoints import CAMERA
+from support.clock import SimulatedClock
 from support.holding import BUSY_SLACK_S, RAMP_S, assert_holds, now, wait_until_commanding
 from support.robot import FakeRobot
 from support.waiting import stays, wait_for
+
+from policy_ros.ros.clocks import SimulatedPace
 
 STREAM = f"camera/{CAMERA}"
 FROZEN_AFTER_S = 0.6
@@ -52,10 +60,14 @@ def test_fault_02_by_default_a_frozen_camera_is_only_warned_about(start_node, ro
     assert robot.status.holds == 0
 
 
+@pytest.mark.parametrize("simulated", [False, True], ids=["steady time", "simulated time"])
 def test_fault_19_callbacks_that_hang_hold_the_robot_although_the_streams_look_fresh(
-    start_faulty_node, robot, fault, talk
+    start_faulty_node, robot, fault, talk, simulated
 ):
+    if simulated:  # the clock itself comes through the callbacks
+        SimulatedClock(robot)
     node = start_faulty_node(
+        use_sim_time=simulated,
         execution__heartbeat_timeout_s=0.5,
         joints__max_age_s=60.0,  # only the heartbeat can notice
         **{f"cameras.{CAMERA}.max_age_s": 60.0},
@@ -80,6 +92,26 @@ def test_fault_19_callbacks_that_hang_hold_the_robot_although_the_streams_look_f
         f"the cause\n{node.log}",
     )
     wait_until_commanding(robot)
+    fault.set("stall")
+    talk("hang")
+    wait_for(lambda: robot.commands[-1].time_s < now() - 0.5, 10.0, "silence")
+    node.signal(signal.SIGTERM)
+    assert node.process.returncode == 0, "a node that hangs can still be ended in order"
+
+
+def test_fault_19_while_callbacks_stall_the_steady_clock_paces_in_place_of_the_simulated_one():
+    steady_s, stop = itertools.count(step=0.004), threading.Event()
+    standing = SimpleNamespace(now_ns=lambda: 5)
+    stalled = SimulatedPace(standing, period_s=0.02, stalled=lambda: True, monotonic_s=lambda: next(steady_s))
+    assert [stalled.wait_until(1_000, stop) for _ in range(3)] == [True] * 3
+    assert next(steady_s) == pytest.approx(3 * (0.02 + 0.004)), "one period each, and the looks at the clock"
+
+    def give_up() -> bool:
+        stop.set()
+        return False
+
+    alive = SimulatedPace(standing, period_s=0.02, stalled=give_up, monotonic_s=lambda: next(steady_s))
+    assert not alive.wait_until(1_000, stop), "a simulation that is paused is no fault"
 
 
 def test_fault_19_a_dead_callback_thread_ends_the_process_with_a_hold(start_faulty_node, robot, fault, talk):
