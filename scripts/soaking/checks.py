@@ -11,8 +11,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from soaking.events import Activating, Chunk, Command, Deactivated, Event, FaultBegan, FaultEnded, Sample, Status
+from soaking.events import (
+    Activating,
+    Chunk,
+    Command,
+    Deactivated,
+    Event,
+    FaultBegan,
+    FaultEnded,
+    RobotStarting,
+    Sample,
+    Status,
+)
 
+DISCOVERY_S = 15.0  # in which a process that began again is found by everybody, on a busy machine
 ROUNDING = 1e-6  # commands are computed and sent in float64, limits compared in it
 
 
@@ -61,6 +73,8 @@ class Limits:
             self._measured.append((event.time_s, event.positions))
             while self._measured[0][0] < event.time_s - self._measured_s:
                 self._measured.popleft()
+        elif isinstance(event, RobotStarting):
+            self._measured.clear()  # it begins in another pose
         elif isinstance(event, Chunk):
             self._epoch = event.epoch
         elif isinstance(event, Command):
@@ -106,6 +120,9 @@ class Limits:
 class FreshInputs:
     """Nothing is commanded from an input stream that is too old.
 
+    After the robot was started again a stream is judged from the first sample on that reaches the observer, which has
+    to come within ``DISCOVERY_S``.
+
     Args:
         bounds_s: stream to the age of its newest sample beyond which nothing may be commanded [s].
     """
@@ -115,10 +132,15 @@ class FreshInputs:
     def __init__(self, bounds_s: Mapping[str, float]) -> None:
         self._bounds_s = bounds_s
         self._newest_s: dict[str, float] = {}
+        self._awaited_s: dict[str, float] = {}  # stream to when the robot was started again
 
     def see(self, event: Event) -> Iterator[str]:
         if isinstance(event, Sample):
             self._newest_s[event.stream] = event.time_s
+            self._awaited_s.pop(event.stream, None)
+        elif isinstance(event, RobotStarting):
+            self._awaited_s.update(dict.fromkeys(self._newest_s, event.time_s))
+            self._newest_s.clear()
         elif isinstance(event, Command):
             for stream, newest_s in self._newest_s.items():
                 age_s = event.time_s - newest_s
@@ -127,6 +149,10 @@ class FreshInputs:
                         f"{event.output}: commanded with {stream} {age_s:.3f} s old, "
                         f"at most {self._bounds_s[stream]:.3f} s allowed"
                     )
+            for stream, since_s in self._awaited_s.items():
+                if event.time_s - since_s > DISCOVERY_S:
+                    awaited_s = event.time_s - since_s
+                    yield f"{event.output}: commanded, but {stream} has not been seen for {awaited_s:.1f} s"
 
 
 class WithinPlan:

@@ -26,7 +26,7 @@ from soaking.actions import (
     label,
 )
 from soaking.configuration import Configuration, overrides
-from soaking.events import Activating, Deactivated, FaultBegan, FaultEnded
+from soaking.events import Activating, Deactivated, FaultBegan, FaultEnded, RobotStarting
 from soaking.observer import POLICY, ROBOT, Observer, Unanswered
 from soaking.orders import Order
 from soaking.processes import Processes
@@ -219,6 +219,10 @@ class Driver:
         self._referee.add(FaultBegan(time.time(), kind, self._configuration.bounds_s["joint_states"]))
         self._wait(self._configuration.bounds_s["joint_states"] + 1.0)
         self._referee.add(FaultEnded(time.time(), kind))
+        self._start_robot()
+
+    def _start_robot(self) -> None:
+        self._referee.add(RobotStarting(time.time()))
         self._processes.restart_robot()
 
     def _restart_node(self) -> None:
@@ -317,7 +321,7 @@ class Driver:
         """The node and the robot never end by themselves."""
         if not self._processes.robot.running:
             self._complain("processes", f"the robot ended by itself with status {self._processes.robot.exit_status}")
-            self._processes.restart_robot()
+            self._start_robot()
         if not self._processes.node.running:
             self._complain("processes", f"the node ended by itself with status {self._processes.node.exit_status}")
             self._referee.add(Deactivated(time.time()))

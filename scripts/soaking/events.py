@@ -68,6 +68,13 @@ class FaultEnded:
 
 
 @dataclass(frozen=True)
+class RobotStarting:
+    """The robot's process begins again: node and observer find it by themselves, the one maybe before the other."""
+
+    time_s: float
+
+
+@dataclass(frozen=True)
 class Activating:
     """The node was asked to become active."""
 
@@ -98,4 +105,4 @@ class Status:
     hold_cause: str = ""
 
 
-Event = Command | Chunk | Sample | FaultBegan | FaultEnded | Activating | Deactivated | Status
+Event = Command | Chunk | Sample | FaultBegan | FaultEnded | RobotStarting | Activating | Deactivated | Status

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from soaking.checks import (
+    DISCOVERY_S,
     FreshInputs,
     Limits,
     OutputLimits,
@@ -23,6 +24,7 @@ from soaking.events import (
     Deactivated,
     FaultBegan,
     FaultEnded,
+    RobotStarting,
     Sample,
     Status,
 )
@@ -116,6 +118,23 @@ def test_a_command_from_an_old_stream_is_found():
     assert "joint_states 0.410 s old" in violations(check, command(1.41, 0.0))[0]
     (line,) = violations(check, joint(1.5, 0.0), command(1.51, 0.0))
     assert "camera/top 0.810 s old" in line
+
+
+def test_a_robot_that_began_again_is_judged_from_what_the_observer_hears_of_it_but_it_must_hear_of_it():
+    fresh = FreshInputs({"joint_states": 0.4})
+    heard = [joint(1.0, 0.0), RobotStarting(3.0)]
+    assert violations(fresh, *heard, command(5.0, 0.7)) == [], "the node may find the robot first"
+    assert "joint_states 0.410 s old" in violations(fresh, joint(6.0, 0.7), command(6.41, 0.7))[0]
+    (line,) = violations(fresh, RobotStarting(7.0), command(7.1 + DISCOVERY_S, 0.7))
+    assert "has not been seen for 15.1 s" in line
+    (line,) = violations(FreshInputs({"joint_states": 0.4}), joint(1.0, 0.0), command(2.0, 0.0), RobotStarting(3.0))
+    assert "joint_states 1.000 s old" in line, "before it begins again everything is judged as ever"
+
+
+def test_the_pose_before_the_robot_began_again_is_not_what_was_measured():
+    check = limits()
+    start = [joint(2.9, 0.0), RobotStarting(3.0), Chunk(3.5, 2, 50), command(3.5, 0.7)]
+    assert violations(check, *start) == []
 
 
 def test_commands_beyond_the_end_of_the_newest_chunk_are_found():
