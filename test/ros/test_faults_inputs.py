@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import array
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import JointState
-from support.checkpoints import JOINTS
+from sensor_msgs.msg import CompressedImage, JointState
+from support.checkpoints import CAMERA, JOINTS
 from support.holding import (
     CAMERA_MAX_AGE_S,
     JOINT_MAX_AGE_S,
@@ -17,6 +25,7 @@ from support.holding import (
     now,
     wait_until_commanding,
 )
+from support.process import note_segments
 from support.waiting import stays, wait_for
 
 from policy_ros.msg import PolicyStatus
@@ -99,6 +108,31 @@ def test_fault_07_undecodable_images_are_dropped_with_a_reason_and_never_crash(r
     assert node.process.poll() is None
 
 
+def test_fault_07_a_corrupt_jpeg_is_dropped_with_a_reason_and_the_next_good_one_is_used(robot, start_node):
+    good = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    files = {"sent": good}
+    topic = f"/camera/{CAMERA}/image_raw/compressed"
+    publisher = robot.node.create_publisher(CompressedImage, topic, qos_profile_sensor_data)
+
+    def publish() -> None:
+        message = CompressedImage(format="jpeg", data=array.array("B", files["sent"]))
+        message.header.stamp = robot.node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+    timer = robot.node.create_timer(0.03, publish)
+    node = start_node(**{f"cameras.{CAMERA}.compressed": True})
+    node.bring_up()
+    wait_until_commanding(robot)
+    files["sent"] = good[: len(good) // 2]
+    assert_holds(robot, "STREAM_EXPIRED", since=now(), bound_s=CAMERA_MAX_AGE_S + TAIL_S)
+    assert robot.status.dropped_malformed > 0
+    wait_for(lambda: f"'{topic}': sample dropped" in node.log, 3.0, "a log line naming the topic")
+    assert "Traceback" not in node.log
+    files["sent"] = good
+    wait_until_commanding(robot)
+    timer.cancel()
+
+
 def test_fault_22_a_stamp_of_zero_counts_from_its_arrival(robot, start_node):
     robot.script.camera_stamp = lambda now_ns: 0
     start_node().bring_up()
@@ -148,14 +182,34 @@ def test_fault_27_incompatible_qos_is_told_in_plain_words(robot, start_node):
     wait_for(lambda: "incompatible reliability" in robot.diagnostic("policy: node"), 3.0, "diagnostics with the reason")
 
 
-def test_fault_28_a_camera_process_that_restarts_is_matched_again(robot, start_node):
-    start_node().bring_up()
-    wait_until_commanding(robot)
+def test_fault_28_a_camera_process_that_is_killed_and_started_again_is_matched_again(robot, start_node, start_camera):
     robot.script.camera = False
-    assert_holds(robot, "STREAM_EXPIRED", since=now(), bound_s=CAMERA_MAX_AGE_S + TAIL_S)
-    robot.restart_camera()
-    robot.script.camera = True
+    driver = start_camera()
+    start_node(observation__activation_timeout_s=20.0).bring_up()
     wait_until_commanding(robot)
+    note_segments(driver.pid)
+    since = now()
+    driver.kill()
+    assert_holds(robot, "STREAM_EXPIRED", since=since, bound_s=CAMERA_MAX_AGE_S + TAIL_S)
+    start_camera()
+    wait_until_commanding(robot)
+
+
+@pytest.fixture
+def start_camera(domain_id: int, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+    """Starts a camera driver as a process; ends what is left of them after the test."""
+    started: list[subprocess.Popen] = []
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(Path(__file__).parents[1])}
+
+    def start() -> subprocess.Popen:
+        command = [sys.executable, "-m", "support.camera_process"]
+        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(timeout=20.0)
 
 
 def _age(robot, stream: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from support.checkpoints import JOINTS, write_act
@@ -103,6 +104,48 @@ def test_fault_11_a_policy_that_raises_holds_after_bounded_retries_and_the_node_
     wait_for(lambda: "deactivated" not in robot.diagnostic("policy: node"), 5.0, "the reason to go")
 
 
+PERIOD_S = 0.02
+
+
+def test_fault_09_a_jump_from_where_the_robot_is_holds_until_reset(robot, start_node):
+    node = start_node(gate__max_jump=[0.3] * 3)
+    node.bring_up()
+    wait_until_commanding(robot)
+    since = now()
+    robot.script.positions = dict.fromkeys(JOINTS, 1.0)  # pushed away; the policy stays around zero
+    assert_holds(robot, "JUMP", since=since, bound_s=0.2)
+    assert JOINTS[0] in robot.diagnostic("policy: execution")
+    robot.script.positions = dict.fromkeys(JOINTS, 0.0)
+    assert_stays_held(robot, 0.5)
+    assert node.reset().success
+    wait_until_commanding(robot)
+
+
+def test_fault_09_commands_beyond_a_limit_are_clamped_and_counted(robot, start_node):
+    limit = 0.01  # rad/s
+    start_node(gate__max_velocity=[limit] * 3).bring_up()
+    wait_until_commanding(robot)
+    wait_for(lambda: robot.status.gate_clamped > 10, 10.0, "clamped rows")
+    for command in robot.commands:
+        rows = np.array([point.positions for point in command.message.points])
+        assert np.all(np.abs(np.diff(rows, axis=0)) <= limit * PERIOD_S + 1e-9)
+    assert robot.status.holds == robot.status.gate_rejected == 0
+
+
+def test_fault_09_a_command_beyond_a_limit_holds_where_limits_reject(robot, start_node):
+    start_node(gate__max_velocity=[0.01] * 3, gate__on_violation="reject").bring_up()
+    wait_for(lambda: robot.statuses and robot.status.hold_cause == "LIMIT", 15.0, "a hold for the limit")
+    assert robot.status.gate_rejected > 0 and robot.status.gate_clamped == 0
+    stays(lambda: not robot.commands, 0.5, "a command beyond the limit")
+
+
+def _command_at(robot, chunk):
+    """The command of the tick on which a chunk took over, told by their stamps, or None while it is under way."""
+    due_s = chunk.header.stamp.sec + chunk.header.stamp.nanosec * 1e-9 + chunk.delay * PERIOD_S
+    found = [command for command in robot.commands if abs(command.stamp_s - PERIOD_S - due_s) < PERIOD_S / 100]
+    return found[0] if found else None
+
+
 def test_fault_10_a_late_chunk_goes_on_at_the_row_that_is_due(robot, start_faulty_node, fault):
     """0.4 s late is 20 steps, the whole chunk but what was left: the rows that passed are not made up for."""
     start_faulty_node(execution__execution_horizon=4).bring_up()
@@ -111,6 +154,9 @@ def test_fault_10_a_late_chunk_goes_on_at_the_row_that_is_due(robot, start_fault
     wait_for(lambda: robot.chunks and robot.chunks[-1].delay >= 10, 10.0, "a chunk that is late")
     late = robot.chunks[-1]
     assert late.delay <= late.horizon - late.execution_horizon, "no more than there were rows to consume"
+    wait_for(lambda: _command_at(robot, late) is not None, 5.0, "the command of its first tick")
+    rows = np.reshape(late.actions, (late.horizon, len(JOINTS)))
+    assert np.allclose(_command_at(robot, late).positions, rows[late.delay], atol=1e-6), "merged by its delay"
     wait_for(lambda: robot.status.degradation != "", 5.0, "what the mode was degraded to")
     assert not robot.status.feasible and robot.status.active_mode in ("hold", "overlap")
     fault.set("")

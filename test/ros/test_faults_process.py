@@ -105,6 +105,9 @@ def test_fault_18_a_killed_node_leaves_a_trajectory_that_ends_at_rest(robot, sta
     points = robot.commands[-1].message.points
     assert len(points) <= 5
     assert list(points[-1].velocities) == [0.0, 0.0, 0.0]
+    assert points[-1].time_from_start.sec == 0 and points[-1].time_from_start.nanosec <= 5 * 20_000_000
+    count = len(robot.commands)
+    stays(lambda: len(robot.commands) == count, 0.5, "a command of a process that was killed")
 
 
 def test_fault_20_a_clock_that_jumps_back_starts_over_and_nothing_old_is_executed(robot, start_node):

@@ -116,11 +116,6 @@ class FakeRobot:
         self.node.create_subscription(JointTrajectory, "arm/joint_trajectory", self._record(self.commands), reliable)
         self.node.create_subscription(Float64MultiArray, "arm/commands", self._record(self.arrays), reliable)
 
-    def restart_camera(self) -> None:
-        """As if the camera's process had ended and begun again."""
-        self.node.destroy_publisher(self._camera)
-        self._camera = self.node.create_publisher(Image, f"camera/{CAMERA}/image_raw", qos_profile_sensor_data)
-
     def close(self) -> None:
         """End both threads and the context."""
         self._stop.set()
