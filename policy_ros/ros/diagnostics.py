@@ -32,9 +32,10 @@ def _text(value: object) -> str:
 
 def runtime_diagnostics(node_name: str, runtime: PolicyRuntime, *, active: bool) -> list[DiagnosticStatus]:
     """Entries of a configured node; while it is not active its inputs are not expected to be fresh."""
-    entries = [
-        execution_status(node_name, runtime.executor.status(), commands_enabled=runtime.parameters.enable_commands)
-    ]
+    execution = runtime.executor.status()
+    limited = runtime.interventions.update(execution)
+    enabled = runtime.parameters.enable_commands
+    entries = [execution_status(node_name, execution, limited, commands_enabled=enabled)]
     now_ns = runtime.time.now_ns()
     health = runtime.assembler.health(now_ns) if active else StreamHealth(ages_s={})
     problems = runtime.problems.update(now_ns)
@@ -51,8 +52,10 @@ def lifecycle_status(node_name: str, state: str, warnings: Sequence[str], gave_u
     return status(f"{node_name}: node", level, message, {"lifecycle state": state})
 
 
-def execution_status(node_name: str, execution: ExecutionStatus, *, commands_enabled: bool) -> DiagnosticStatus:
-    """What the execution does; ERROR while it holds."""
+def execution_status(
+    node_name: str, execution: ExecutionStatus, limited: str, *, commands_enabled: bool
+) -> DiagnosticStatus:
+    """What the execution does; ERROR while it holds. ``limited`` is what the gate has changed lately, or empty."""
     values = {
         "state": execution.state.name,
         "commands enabled": commands_enabled,
@@ -81,7 +84,8 @@ def execution_status(node_name: str, execution: ExecutionStatus, *, commands_ena
         level = ERROR if execution.active_mode == HOLD else WARN
         message = f"{execution.active_mode} instead of {execution.mode}: {execution.degradation}"
         return status(f"{node_name}: execution", level, message, values)
-    return status(f"{node_name}: execution", OK, execution.state.name.lower(), values)
+    message = "; ".join(filter(None, (execution.state.name.lower(), limited)))
+    return status(f"{node_name}: execution", OK, message, values)
 
 
 def stream_status(

@@ -28,6 +28,7 @@ from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.ros.clocks import SimulatedPace, SimulatedTime, StepFreeTime, watch_jumps
 from policy_ros.ros.control import ControlTick
+from policy_ros.ros.gate_interventions import GateInterventions
 from policy_ros.ros.heartbeat import Heartbeat
 from policy_ros.ros.images import make_decoder
 from policy_ros.ros.inputs import Inputs
@@ -105,6 +106,7 @@ class PolicyRuntime:
             self._description = RobotDescription(node, parameters.gate.robot_description_topic)
         self.inputs = Inputs(node, self.assembler, observed, parameters, self.time)
         self.problems = StreamProblems(node, self.assembler, self.inputs.topics)
+        self.interventions = GateInterventions(parameters.joints.names)
         self._heartbeat = Heartbeat(node, parameters.execution.heartbeat_timeout_s)
         self._tick = ControlTick(
             assembler=self.assembler,

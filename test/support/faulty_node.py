@@ -2,7 +2,8 @@
 """The policy node with a policy that misbehaves on command: run as a process, told by a file what to do next.
 
 The file named by ``POLICY_ROS_FAULT`` holds one word: ``nan``, ``raise``, ``hang``, ``slow``, ``shape``, ``activate``,
-``clock`` or nothing. ``stall`` and ``die`` act on the next prompt: its callback hangs, or ends the callbacks' thread.
+``clock``, ``leap`` or nothing. ``stall`` and ``die`` act on the next prompt: its callback hangs, or ends the callbacks'
+thread.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from policy_ros.ros.runtime import PolicyRuntime
 
 FAULT_FILE = "POLICY_ROS_FAULT"
 SLOW_S = 0.4
+LEAP_RAD = 2.0
 WALL_CLOCK_STEP_S = 3600.0
 
 
@@ -51,6 +53,9 @@ class FaultyPolicy(ACTPolicy):
             chunk[3, 0] = np.nan
         elif word == "raise":
             raise RuntimeError("CUDA out of memory (as told by the test)")
+        elif word == "leap":
+            chunk = chunk.copy()
+            chunk[:, 0] += LEAP_RAD  # the first joint, from one row to the next
         elif word == "slow":
             threading.Event().wait(SLOW_S)
         elif word == "shape":
