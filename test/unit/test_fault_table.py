@@ -30,12 +30,13 @@ def test_every_row_has_a_behaviour_and_tests() -> None:
 
 
 @pytest.mark.parametrize("row", HANDLED)
-def test_the_listed_tests_of_a_row_are_those_that_exist(row: int) -> None:
+def test_the_tests_that_a_row_lists_exist(row: int) -> None:
     running, parts = rows(TESTS)[row].split("|")[:2]
     prefix = f"test_fault_{row:02}_"
     listed = re.findall(r"`(\w+)`", running)
     assert listed, "a fault has to be injected into the running system"
-    assert set(listed) == {name for name in names_in(ROOT / "test" / "ros") if name.startswith(prefix)}
+    missing = set(listed) - {name for name in names_in(ROOT / "test" / "ros") if name.startswith(prefix)}
+    assert not missing, f"docs/faults.md, row {row}: expected names of tests in test/ros, got {missing}"
     for file in re.findall(r"`([\w/]+\.py)`", parts):
         assert any(name.startswith(prefix) for name in names_in(ROOT / "test" / "unit" / file)), file
 
