@@ -181,7 +181,8 @@ class GateParameters:
     )
     ramp_down_s: float = parameter(
         0.1,
-        "A hold brings the joints to rest within this time, or longer where max_acceleration asks for it. 0: at once",
+        "A hold brings the joints to rest within this time, longer where max_acceleration asks for it, at most 1 s. "
+        "0: as fast as max_acceleration allows, at once where there is none",
         unit="s",
         minimum=0.0,
         maximum=1.0,
