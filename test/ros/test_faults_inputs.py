@@ -20,6 +20,7 @@ from support.checkpoints import CAMERA, JOINTS
 from support.holding import (
     CAMERA_MAX_AGE_S,
     JOINT_MAX_AGE_S,
+    PATIENT,
     TAIL_S,
     assert_holds,
     now,
@@ -135,7 +136,7 @@ def test_fault_07_a_corrupt_jpeg_is_dropped_with_a_reason_and_the_next_good_one_
 
 def test_fault_22_a_stamp_of_zero_counts_from_its_arrival(robot, start_node):
     robot.script.camera_stamp = lambda now_ns: 0
-    start_node().bring_up()
+    start_node(**PATIENT).bring_up()
     wait_until_commanding(robot)
     assert robot.status.holds == 0
 

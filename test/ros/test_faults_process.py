@@ -16,7 +16,7 @@ from std_msgs.msg import String
 from support.checkpoints import write_act
 from support.clock import SimulatedClock
 from support.faulty_node import WALL_CLOCK_STEP_S
-from support.holding import wait_until_commanding
+from support.holding import PATIENT, wait_until_commanding
 from support.process import END_S, NodeProcess
 from support.robot import FakeRobot
 from support.waiting import stays, wait_for
@@ -28,7 +28,7 @@ from policy_ros.ros.clocks import StepFreeTime
 
 
 def test_fault_16_parameters_set_mid_flight_are_refused_with_a_reason_or_applied(robot, start_node):
-    node = start_node()
+    node = start_node(**PATIENT)
     node.bring_up()
     wait_until_commanding(robot)
     assert "deactivate and clean up" in node.set_parameter("execution.rate_hz", 20.0)
@@ -170,7 +170,7 @@ def test_fault_21_a_wall_clock_that_is_set_changes_no_age():
 
 
 def test_fault_21_the_node_goes_on_when_the_wall_clock_is_set_and_warns(robot, start_faulty_node, fault):
-    node = start_faulty_node()
+    node = start_faulty_node(**PATIENT)
     node.bring_up()
     wait_until_commanding(robot)
     step_ns = round(WALL_CLOCK_STEP_S * 1e9)
@@ -344,7 +344,7 @@ def test_a_checkpoint_with_other_cameras_can_be_configured_after_the_first(robot
 
 
 def test_a_reset_of_a_healthy_node_is_no_hold(robot, start_node):
-    node = start_node()
+    node = start_node(**PATIENT)
     node.bring_up()
     wait_until_commanding(robot)
     epoch = robot.status.epoch

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import String
 from support.checkpoints import CAMERA
 from support.clock import SimulatedClock
-from support.holding import BUSY_SLACK_S, RAMP_S, assert_holds, now, wait_until_commanding
+from support.holding import BUSY_SLACK_S, PATIENT, RAMP_S, assert_holds, now, wait_until_commanding
 from support.robot import FakeRobot
 from support.waiting import stays, wait_for
 
@@ -50,7 +50,7 @@ def test_fault_02_a_frozen_camera_holds_where_it_is_told_to_and_the_next_new_pic
 
 
 def test_fault_02_by_default_a_frozen_camera_is_only_warned_about(start_node, robot):
-    start_node().bring_up()
+    start_node(**PATIENT).bring_up()
     wait_until_commanding(robot)
     robot.script.frozen = True
     wait_for(lambda: any(robot.status.stream_frozen), 10.0, "the camera to count as frozen")

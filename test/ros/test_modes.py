@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.checkpoints import write_flow
-from support.holding import wait_until_commanding
+from support.holding import PATIENT, wait_until_commanding
 from support.robot import FakeRobot
 from support.waiting import wait_for
 
@@ -14,7 +14,7 @@ from policy_ros.msg import PolicyStatus
 
 
 def test_modes_change_at_a_chunk_boundary_without_a_gap(start_node, robot: FakeRobot):
-    node = start_node()
+    node = start_node(**PATIENT)
     node.bring_up()
     wait_until_commanding(robot)
     for mode in ("blend", "ensemble", "overlap"):
@@ -54,7 +54,7 @@ def test_status_tells_the_delay_to_expect(start_node, robot: FakeRobot, estimato
 
 def test_rtc_guides_a_flow_policy_over_dds_and_its_parameters_change_while_it_runs(start_node, robot, tmp_path):
     path = write_flow(tmp_path / "flow")
-    node = start_node(policy__path=str(path), execution__mode="rtc", rtc__max_guidance_weight=4.0)
+    node = start_node(policy__path=str(path), execution__mode="rtc", rtc__max_guidance_weight=4.0, **PATIENT)
     node.bring_up()
     wait_until_commanding(robot)
     wait_for(lambda: robot.status.chunks_guided > 3, 15.0, f"guided chunks\n{node.log}")

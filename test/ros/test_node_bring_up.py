@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 
 from support.checkpoints import JOINTS
+from support.holding import PATIENT
 from support.waiting import stays, wait_for
 
 from policy_ros.msg import PolicyStatus
 
 
 def test_an_active_node_commands_all_joints_on_every_tick(robot, start_node):
-    node = start_node()
+    node = start_node(**PATIENT)
     node.bring_up()
     wait_for(lambda: len(robot.commands) > 50, 10.0, "commands")
     newest = robot.commands[-1].message
@@ -51,7 +52,7 @@ def test_autostart_brings_the_node_up_by_itself(robot, start_node):
 
 
 def test_sync_mode_executes_the_chunk_and_waits_for_the_next(robot, start_node):
-    node = start_node(execution__mode="sync")
+    node = start_node(execution__mode="sync", **PATIENT)
     node.bring_up()
     wait_for(lambda: len(robot.chunks) > 3, 20.0, "chunks")
     assert all(chunk.delay == 0 for chunk in robot.chunks)

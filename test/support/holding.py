@@ -10,10 +10,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from policy_ros.msg import PolicyStatus
 
+from .checkpoints import CAMERA
 from .robot import FakeRobot
 from .waiting import stays, wait_for
 
 JOINT_MAX_AGE_S, CAMERA_MAX_AGE_S, TAIL_S = 0.4, 0.5, 0.3  # of the tests' configuration
+# For tests that expect no hold at all: what delays a busy machine is no fault.
+PATIENT = {"joints.max_age_s": 5.0, f"cameras.{CAMERA}.max_age_s": 5.0, "observation.max_skew_s": 2.0}
 RAMP_S = 0.1  # gate.ramp_down_s
 RAMP_COMMANDS = 5  # at 50 Hz: rows that brake, and the command to stay
 DDS_SLACK_S = 0.3  # transport and scheduling
