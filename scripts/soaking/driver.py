@@ -36,6 +36,7 @@ CALL_S = 30.0  # a service on a busy machine
 CONFIGURE_S = 60.0
 RECOVERY_S = 60.0  # until the node commands again, once nothing is wrong any more
 RETRY_S = 0.2
+ATTEMPTS = 3
 FEW_COMMANDS = 3  # tell that the node commands again
 POLL_S = 0.02
 DISCOVERY_S = 20.0
@@ -72,6 +73,7 @@ class Driver:
     ) -> None:
         self.done: Counter[str] = Counter()
         self.resets = 0
+        self.activations = 0  # after which the endpoints were as they have to be
         self.calm = False  # nothing is wrong, the node commands
         self._processes = processes
         self._observer = observer
@@ -194,9 +196,16 @@ class Driver:
             self._set_robot(FAULT_PARAMETERS[type(fault)], [])
 
     def _set_robot(self, name: str, value: object) -> None:
-        refusal = self._observer.set_parameters(ROBOT, {name: value}, CALL_S)
-        if refusal:
-            self._complain("parameters", f"{ROBOT}: {name} = {value!r} was refused: {refusal}")
+        """Again, if it does not answer: a fault that is never lifted would spoil everything that follows."""
+        for _ in range(ATTEMPTS):
+            try:
+                refusal = self._observer.set_parameters(ROBOT, {name: value}, CALL_S)
+            except Unanswered as problem:
+                self._complain("answers", str(problem))
+                continue
+            if refusal:
+                self._complain("parameters", f"{ROBOT}: {name} = {value!r} was refused: {refusal}")
+            return
 
     def _set(self, action: SetParameter) -> None:
         refusal = self._observer.set_parameters(POLICY, {action.name: action.value}, CALL_S)
@@ -287,6 +296,7 @@ class Driver:
                 self._complain("publishers", f"expected one endpoint of the node on each topic, got {wrong}")
                 return
             self._wait(RETRY_S)
+        self.activations += 1
 
     # Waiting
 

@@ -174,6 +174,7 @@ class Soak:
             totals=self._status.totals,
             holds=self._status.holds,
             resets=self._driver.resets,
+            activations=self._driver.activations,
             commands=self._limits.checked,
             lost=self._limits.lost,
             lasting=self._silence.lasting,
