@@ -28,22 +28,31 @@ class Commander:
         gate: every row passes it.
         config: rates and bounds.
         monotonic_ns: measures durations.
+        robot_now_ns: the clock that the robot moves by, which may be simulated.
 
     Attributes:
         gate: may be exchanged between two runs.
     """
 
     def __init__(
-        self, progress: Progress, gate: Gate, config: ExecutionConfig, monotonic_ns: Callable[[], int]
+        self,
+        progress: Progress,
+        gate: Gate,
+        config: ExecutionConfig,
+        monotonic_ns: Callable[[], int],
+        robot_now_ns: Callable[[], int],
     ) -> None:
         self.gate = gate
         self._progress = progress
         self._config = config
         self._monotonic_ns = monotonic_ns
+        self._robot_now_ns = robot_now_ns
+        self._last_tick_ns: int | None = None
 
     def tick(self, health: StreamHealth, measured: NDArray[np.float64] | None) -> Tick:
         """Consume the row that is due, or hold; see :meth:`ChunkExecutor.tick`."""
         progress = self._progress
+        self._notice_stall()
         self._notice_faults(health)
         requested = progress.holds.take_request()
         if requested is not None:
@@ -56,6 +65,24 @@ class Commander:
         if progress.timeline.remaining == 0:
             return self._run_dry()
         return self._execute(measured)
+
+    def _notice_stall(self) -> None:
+        """Ticks were missing for longer than a command lasts: the robot stands at the end of the last one.
+
+        To go on with the plan, or to brake from a motion that is over, would move it back to where it has been, and
+        maybe long after a fault. So the plan is void, and nothing is commanded before there is a new one.
+        """
+        before_ns, self._last_tick_ns = self._last_tick_ns, self._robot_now_ns()
+        progress = self._progress
+        moving = progress.ramp is not None or (progress.motion is not None and progress.timeline.remaining > 0)
+        if before_ns is None or not moving:
+            return
+        missing_s = (self._last_tick_ns - before_ns) * 1e-9
+        if missing_s > self._config.command_s:
+            _LOG.warning(
+                "no control tick for %.3g s, a command lasts %.3g s: planning anew", missing_s, self._config.command_s
+            )
+            progress.begin_epoch()
 
     def _notice_faults(self, health: StreamHealth) -> None:
         progress = self._progress

@@ -65,3 +65,8 @@ class ExecutionConfig:
     def period_s(self) -> float:
         """dt, the control period [s]."""
         return 1.0 / self.rate_hz
+
+    @property
+    def command_s(self) -> float:
+        """How long the robot moves on by itself after a command [s]."""
+        return self.lookahead_steps * self.period_s

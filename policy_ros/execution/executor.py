@@ -47,7 +47,7 @@ class ChunkExecutor:
         config: rates and bounds.
         not_ready: exception of ``observe`` that means waiting; any other is a failure.
         monotonic_ns: measures durations.
-        stamp_now_ns: the clock that observations are stamped with.
+        stamp_now_ns: the clock that observations are stamped with and the robot moves by.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ChunkExecutor:
         self._worker = InferenceThread(self.run_inference_once, self._on_internal_error, self._condition)
         self._state = ExecutionState.IDLE
         self._progress = Progress(strategy, config, len(scaling.names))
-        self._commander = Commander(self._progress, self._checked(gate), config, monotonic_ns)
+        self._commander = Commander(self._progress, self._checked(gate), config, monotonic_ns, stamp_now_ns)
         self._scheduler = Scheduler(self._progress, config, monotonic_ns)
 
     # Life cycle

@@ -35,6 +35,7 @@ class ControlTick:
         joint_names: of the action vector.
         policy_name: registered name, for ``~/action_chunk``.
         dt_s: control period [s].
+        command_s: a command that has not gone out within this time after its tick began is not sent any more [s].
         time: local time.
         heartbeat: of the callbacks; the robot holds while they stall.
         report_error: receives what goes wrong in a tick, in one line.
@@ -51,6 +52,7 @@ class ControlTick:
         joint_names: Sequence[str],
         policy_name: str,
         dt_s: float,
+        command_s: float,
         time: LocalTime,
         heartbeat: Heartbeat,
         report_error: Callable[[str], None],
@@ -63,6 +65,7 @@ class ControlTick:
         self._joint_names = tuple(joint_names)
         self._policy_name = policy_name
         self._dt_s = dt_s
+        self._command_ns = round(command_s * _NS)
         self._time = time
         self._heartbeat = heartbeat
         self._report_error = report_error
@@ -125,6 +128,10 @@ class ControlTick:
         stamp_ns = self._time.to_ros(now_ns)
         if tick.window is not None:
             for output in self._outputs:
+                # The thread may have been interrupted, or the middleware been stuck with the output before.
+                if self._time.now_ns() - now_ns > self._command_ns:
+                    self._report_error(f"the command for output '{output.name}' is overdue and was not sent")
+                    break
                 output.publish(tick.window, self._previous, stamp_ns)
             self._previous = self._place = tick.window[0]
         else:

@@ -117,6 +117,7 @@ class PolicyRuntime:
             joint_names=parameters.joints.names,
             policy_name=self.policy.name,
             dt_s=dt_s,
+            command_s=build.execution_config(parameters).command_s,
             time=self.time,
             heartbeat=self._heartbeat,
             report_error=lambda text: node.get_logger().error(text, throttle_duration_sec=_LOG_EVERY_S),
