@@ -29,7 +29,6 @@ from soaking.schedule import Schedule
 POLICIES = ("unreliable_flow", "unreliable_act")
 SAMPLE_S = 2.0
 LINE_S = 10.0
-MAX_WARM_UP_S = 120.0
 MEASURED_S = 1.0  # joint states are refused at 0.4 s; the rest is for a tick that was interrupted
 
 
@@ -160,9 +159,8 @@ class Soak:
 
     def _result(self, left: list[str]) -> Result:
         duration_s = time.monotonic() - self._start_s
-        warm_up_s = min(MAX_WARM_UP_S, self._duration_s / 10)
         series = list(self._series.values())
-        for problem in growth_problems(series, warm_up_s):
+        for problem in growth_problems(series):
             self._referee.report(time.time(), "growth", problem)
         for line in left:
             self._referee.report(time.time(), "nothing left behind", line)
@@ -182,7 +180,6 @@ class Soak:
             bound_s=self._silence.bound_s,
             slack_s=SLACK_S,
             series=series,
-            warm_up_s=warm_up_s,
             violations=self._referee.violations,
             violation_count=self._referee.count,
             out_of_order=self._referee.out_of_order,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soaking.growth import MAX_FILES_GROWTH, MAX_MEMORY_GROWTH_MB, Usage, growth
+from soaking.growth import MAX_FILES_GROWTH, MAX_MEMORY_GROWTH_MB, MEMORY_WARM_UP_S, Usage, growth
 from soaking.referee import Violation
 
 ROWS = 13  # of the table of memory over time
@@ -44,7 +44,6 @@ class Result:
         bound_s: kind of fault to T [s].
         slack_s: added to every T [s].
         series: memory, threads and files of the processes, the node's and the robot's.
-        warm_up_s: of each process, not judged [s].
         violations: what was broken.
         violation_count: also of those that are not listed.
         out_of_order: events that came too late to be put in order.
@@ -66,7 +65,6 @@ class Result:
     bound_s: Mapping[str, float]
     slack_s: float
     series: Sequence[Series]
-    warm_up_s: float
     violations: Sequence[Violation]
     violation_count: int
     out_of_order: int
@@ -78,11 +76,11 @@ class Result:
         return self.violation_count == 0
 
 
-def growth_problems(series: Sequence[Series], warm_up_s: float) -> list[str]:
+def growth_problems(series: Sequence[Series]) -> list[str]:
     """What has grown in any process."""
     found = []
     for process in series:
-        grown = growth(process.samples, warm_up_s)
+        grown = growth(process.samples)
         if grown is not None:
             found += [f"{process.name} (process {process.pid}): {problem}" for problem in grown.problems()]
     return found
@@ -144,24 +142,26 @@ def _latencies(result: Result) -> str:
 def _growth(result: Result) -> str:
     rows = []
     for process in result.series:
-        grown = growth(process.samples, result.warm_up_s)
+        grown = growth(process.samples)
         if grown is None:
             continue
         minutes = (process.samples[-1].time_s - process.samples[0].time_s) / 60
         first, last = grown.first, grown.last
+        memory = f"{first.memory_mb:.1f} → {last.memory_mb:.1f}"
         rows.append(
             (
                 process.name,
                 f"{minutes:.0f}",
-                f"{first.memory_mb:.1f} → {last.memory_mb:.1f}",
+                memory if grown.judges_memory else f"({memory})",
                 f"{first.threads} → {last.threads}",
                 f"{first.files} → {last.files}",
             )
         )
     note = (
-        f"Medians of the first and the last third of each process's life, after {result.warm_up_s:g} s of warm-up, "
-        f"taken while the node commands undisturbed. Allowed: {MAX_MEMORY_GROWTH_MB:g} MB, no thread, "
-        f"{MAX_FILES_GROWTH} files. A process too short-lived to tell is left out.\n\n"
+        "Medians of the first and the last third of each process's life after its warm-up, taken while the node "
+        f"commands undisturbed. Allowed: {MAX_MEMORY_GROWTH_MB:g} MB, no thread, {MAX_FILES_GROWTH} files. The memory of "
+        f"a process that lived less than {3 * MEMORY_WARM_UP_S / 60:g} minutes (in brackets) is not judged, because the "
+        f"first {MEMORY_WARM_UP_S / 60:g} minutes are warm-up; one too short-lived to tell anything is left out.\n\n"
     )
     return note + _table(("process", "minutes", "memory [MB]", "threads", "files"), rows)
 

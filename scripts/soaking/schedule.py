@@ -53,7 +53,7 @@ DRAWS: tuple[tuple[float, str], ...] = (
     (7, "reconfigure"),
     (1.5, "restart robot"),
     (0.8, "kill robot"),
-    (0.4, "restart node"),
+    (0.15, "restart node"),
 )
 MEANWHILE_PROBABILITY = 0.3
 OPENING_PAUSE_S = 0.5

@@ -8,12 +8,12 @@ import os
 from soaking.growth import MAX_MEMORY_GROWTH_MB, Usage, growth, usage
 
 
-def series(memory_mb=lambda i: 400.0, threads=lambda i: 18, files=lambda i: 23, count: int = 300) -> list[Usage]:
+def series(memory_mb=lambda i: 400.0, threads=lambda i: 18, files=lambda i: 23, count: int = 900) -> list[Usage]:
     return [Usage(2.0 * i, memory_mb(i), threads(i), files(i)) for i in range(count)]
 
 
-def problems(samples: list[Usage], warm_up_s: float = 60.0) -> list[str]:
-    grown = growth(samples, warm_up_s)
+def problems(samples: list[Usage]) -> list[str]:
+    grown = growth(samples)
     assert grown is not None
     return grown.problems()
 
@@ -23,17 +23,17 @@ def test_a_steady_process_has_no_problem():
 
 
 def test_growth_during_the_warm_up_and_single_peaks_do_not_count():
-    assert problems(series(memory_mb=lambda i: 300.0 if i < 30 else 400.0)) == []
+    assert problems(series(memory_mb=lambda i: 300.0 if i < 150 else 400.0)) == []
     assert problems(series(memory_mb=lambda i: 900.0 if i % 50 == 0 else 400.0)) == []
 
 
 def test_memory_that_grows_steadily_is_found():
-    (line,) = problems(series(memory_mb=lambda i: 400.0 + 2.0 * MAX_MEMORY_GROWTH_MB * i / 300))
+    (line,) = problems(series(memory_mb=lambda i: 400.0 + 2.5 * MAX_MEMORY_GROWTH_MB * i / 900))
     assert "memory grew" in line
 
 
 def test_one_thread_more_is_found():
-    (line,) = problems(series(threads=lambda i: 18 + (i > 180)))
+    (line,) = problems(series(threads=lambda i: 18 + (i > 540)))
     assert "threads grew from 18 to 19" in line
 
 
@@ -42,9 +42,15 @@ def test_open_files_that_are_not_closed_are_found():
     assert "open files grew" in line
 
 
-def test_a_short_life_is_not_judged():
-    assert growth(series(count=40), warm_up_s=60.0) is None
-    assert growth([], warm_up_s=60.0) is None
+def test_the_memory_of_a_short_life_is_not_judged_but_its_threads_are():
+    assert problems(series(memory_mb=lambda i: 300.0 + i, count=300)) == []
+    (line,) = problems(series(threads=lambda i: 18 + (i > 180), count=300))
+    assert "threads" in line
+
+
+def test_a_life_of_a_moment_says_nothing():
+    assert growth(series(count=30)) is None
+    assert growth([]) is None
 
 
 def test_usage_of_a_process_is_read_and_that_of_none_is_none():

@@ -25,7 +25,6 @@ def result(violations: tuple[Violation, ...] = (), series: tuple[Series, ...] = 
         bound_s={"camera drop-out": 0.95},
         slack_s=0.3,
         series=series,
-        warm_up_s=60.0,
         violations=violations,
         violation_count=len(violations),
         out_of_order=0,
@@ -34,14 +33,14 @@ def result(violations: tuple[Violation, ...] = (), series: tuple[Series, ...] = 
 
 
 def life(memory_mb) -> Series:
-    return Series("node", 123, [Usage(2.0 * i, memory_mb(i), 18, 23) for i in range(300)])
+    return Series("node", 123, [Usage(2.0 * i, memory_mb(i), 18, 23) for i in range(600)])
 
 
 def test_a_good_run_is_told_with_its_numbers():
     text = markdown(result(series=(life(lambda i: 400.0),)))
     assert "**passed**: seed 7, 10.0 of 10.0 minutes, 12 actions, 30000 commands checked" in text
     assert "| camera drop-out | 6 | 0.810 | 0.950 |" in text
-    assert "| node | 10 | 400.0 → 400.0 | 18 → 18 | 23 → 23 |" in text
+    assert "| node | 20 | 400.0 → 400.0 | 18 → 18 | 23 → 23 |" in text
     assert "## Violations\n\nNone." in text
 
 
@@ -51,9 +50,14 @@ def test_a_violation_fails_the_run_and_is_told_with_what_was_done():
     assert "| limits | a step too large | a drop-out |" in text
 
 
+def test_the_memory_of_a_short_life_is_told_in_brackets():
+    short = Series("node", 123, life(lambda i: 400.0).samples[:200])
+    assert "| node | 7 | (400.0 → 400.0) | 18 → 18 | 23 → 23 |" in markdown(result(series=(short,)))
+
+
 def test_growth_names_the_process():
-    assert growth_problems([life(lambda i: 400.0)], 60.0) == []
-    (line,) = growth_problems([life(lambda i: 400.0 + i)], 60.0)
+    assert growth_problems([life(lambda i: 400.0)]) == []
+    (line,) = growth_problems([life(lambda i: 400.0 + i)])
     assert line.startswith("node (process 123): memory grew by")
 
 
