@@ -161,7 +161,7 @@ def _growth(result: Result) -> str:
         "Medians of the first and the last third of each process's life after its warm-up, taken while the node "
         f"commands undisturbed. Allowed: {MAX_MEMORY_GROWTH_MB:g} MB, no thread, {MAX_FILES_GROWTH} files. The memory "
         f"of a process that lived less than {3 * MEMORY_WARM_UP_S / 60:g} minutes (in brackets) is not judged, because "
-        f"the first {MEMORY_WARM_UP_S / 60:g} minutes are warm-up; one too short-lived to tell anything is left out.\n\n"
+        f"the first {MEMORY_WARM_UP_S / 60:g} minutes are warm-up; one too short-lived to tell is left out.\n\n"
     )
     return note + _table(("process", "minutes", "memory [MB]", "threads", "files"), rows)
 
