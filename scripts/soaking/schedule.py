@@ -68,7 +68,7 @@ class Schedule:
     Args:
         seed: of everything that is drawn.
         cameras: names.
-        policies: registered names that may be configured.
+        policies: registered names that may be configured; the first, which can be guided, twice as often as another.
         camera_max_age_s: of the node; drop-outs are drawn below, around and above it.
         tail_s: of the node.
         joint_max_age_s: of the node.
@@ -121,7 +121,7 @@ class Schedule:
             "refused": lambda: draw.choice(REFUSED),
             "reset": Reset,
             "reactivate": lambda: Reactivate(draw.uniform(0.0, 1.0)),
-            "reconfigure": lambda: Reconfigure(draw.choice(self.policies)),
+            "reconfigure": lambda: Reconfigure(draw.choice((self.policies[0], *self.policies))),
             "restart robot": lambda: RestartRobot(kill=False),
             "kill robot": lambda: RestartRobot(kill=True),
             "restart node": RestartNode,
@@ -141,7 +141,7 @@ class Schedule:
         draw = self._random
         return draw.choice(
             (
-                *(SetParameter("execution.mode", mode) for mode in MODES),
+                *(SetParameter("execution.mode", mode) for mode in (*MODES, "rtc", "rtc")),
                 SetParameter("execution.execution_horizon", draw.choice((0, 10, 20, 25, 40))),
                 SetParameter("policy.prompt", draw.choice(PROMPTS)),
                 SetParameter("rtc.schedule", draw.choice(("exp", "linear", "ones", "zeros"))),
