@@ -14,6 +14,7 @@ from std_msgs.msg import String
 from support.checkpoints import CAMERA
 from support.clock import SimulatedClock
 from support.holding import BUSY_SLACK_S, PATIENT, RAMP_S, assert_holds, now, wait_until_commanding
+from support.process import note_segments
 from support.robot import FakeRobot
 from support.waiting import stays, wait_for
 
@@ -95,6 +96,7 @@ def test_fault_19_callbacks_that_hang_hold_the_robot_although_the_streams_look_f
     fault.set("stall")
     talk("hang")
     wait_for(lambda: robot.commands[-1].time_s < now() - 0.5, 10.0, "silence")
+    note_segments(node.process.pid)  # the hanging thread keeps the participant and its shared memory to the end
     node.signal(signal.SIGTERM)
     assert node.process.returncode == 0, "a node that hangs can still be ended in order"
 
