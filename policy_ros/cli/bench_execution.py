@@ -26,14 +26,17 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--modes", default="", metavar="A,B", help="default: all five")
     parser.add_argument("--delays", default="0,50,100,150,200,250,300", metavar="MS,MS", help="of every inference [ms]")
-    parser.add_argument("--episodes", type=int, default=20, help="of each mode and delay")
+    parser.add_argument("--episodes", type=int, default=10, help="of each mode and delay; default 10")
     parser.add_argument("--seed", type=int, default=0, help="of noise and jitter")
     parser.add_argument(
         "--policy", default="stub", metavar="stub|flow|all|DIR", help="closed form, trained here, both, or a checkpoint"
     )
+    parser.add_argument("--stub-steps", type=int, default=20, metavar="N", help="Euler steps of the stub; default 20")
     parser.add_argument("--jitter", type=float, default=0.0, metavar="SHARE", help="of the delay, to either side")
     parser.add_argument("--spikes", type=float, default=0.0, metavar="MS", help="more for every eighth inference [ms]")
-    parser.add_argument("--variants", action="store_true", help="rtc also with a hard mask, identity Jacobian, …")
+    parser.add_argument(
+        "--variants", action="store_true", help="rtc also with a hard mask, and with the identity as Jacobian"
+    )
     parser.add_argument("--infeasible", action="store_true", help="also a delay that no mode can hide (800 ms)")
     parser.add_argument("--trace", type=Path, metavar="DIR", help="save the first episode of each as CSV")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw pictures (needs matplotlib)")
@@ -69,7 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
         variants=arguments.variants,
     )
     path = ForkedPath()
-    contenders = make_contenders(arguments.policy, path, arguments.cache or default_cache(), _say)
+    contenders = make_contenders(arguments.policy, path, arguments.stub_steps, arguments.cache or default_cache(), _say)
     policy = ""
 
     def watch(cell: Cell, trace: Trace) -> None:

@@ -50,16 +50,23 @@ class Contender:
     make: Callable[[np.random.Generator], ChunkPolicy]
 
 
-def make_contenders(names: str, path: ForkedPath, cache: Path, say: Say) -> list[Contender]:
+def make_contenders(names: str, path: ForkedPath, stub_steps: int, cache: Path, say: Say) -> list[Contender]:
     """Contenders by name: ``stub``, ``flow``, ``all`` for both, or the directory of a checkpoint.
+
+    Args:
+        names: as above.
+        path: the task.
+        stub_steps: Euler steps of the stub.
+        cache: of trained policies.
+        say: is told what takes long.
 
     Raises:
         PolicyRosError: there is no such policy, or it is not one for this task.
     """
     if names == "all":
-        return [stub_contender(path), flow_contender(cache, say)]
+        return [stub_contender(path, stub_steps), flow_contender(cache, say)]
     if names == STUB:
-        return [stub_contender(path)]
+        return [stub_contender(path, stub_steps)]
     if names == FLOW:
         return [flow_contender(cache, say)]
     return [checkpoint_contender(names)]
@@ -67,6 +74,8 @@ def make_contenders(names: str, path: ForkedPath, cache: Path, say: Say) -> list
 
 def stub_contender(path: ForkedPath, denoising_steps: int = STUB_STEPS) -> Contender:
     """The closed-form policy."""
+    if denoising_steps < 1:
+        raise ConfigurationError(f"bench execution: expected at least 1 denoising step, got {denoising_steps}")
     expert = Expert(path)
     return Contender(
         STUB,

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from policy_ros.bench.execution.arm import Arm
 from policy_ros.bench.execution.contenders import Contender
 from policy_ros.bench.execution.delay import DelaySequence
 from policy_ros.bench.execution.task import DURATION_S, JOINTS, ForkedPath
@@ -41,7 +42,8 @@ class Trace:
 
     Attributes:
         period_s: of the control ticks [s].
-        positions: ``(T + 1, A)`` of the arm [rad], the start first; sample i + 1 is after tick i.
+        commands: ``(T + 1, A)`` newest command [rad], the start first; sample i + 1 is that of tick i.
+        positions: ``(T + 1, A)`` of the arm [rad]; sample i + 1 is a period after tick i.
         states: ``(T,)`` :class:`ExecutionState` of each tick.
         seams: ``(T,)`` whether the tick was the first of a chunk.
         inferences_s: ``(K, 2)`` begin and end of each inference [s].
@@ -53,6 +55,7 @@ class Trace:
     """
 
     period_s: float
+    commands: FloatArray
     positions: FloatArray
     states: NDArray[np.int64]
     seams: NDArray[np.bool_]
@@ -107,6 +110,7 @@ class SlowPolicy:
 
 @dataclass
 class _Record:
+    commands: list[FloatArray]
     positions: list[FloatArray]
     states: list[ExecutionState] = field(default_factory=list)
     seams: list[bool] = field(default_factory=list)
@@ -141,8 +145,9 @@ class Episode:
         self._clock = VirtualClock()
         self._period_ns = round(config.period_s * 1e9)
         self._next_tick_ns = self._period_ns
-        self._position = path.start.copy()
-        self._record = _Record([self._position])
+        self._arm = Arm(path.start, config.period_s)
+        self._command = path.start
+        self._record = _Record([path.start], [path.start])
         self._status_at_goal: ExecutionStatus | None = None  # an inference that still runs then does not count
         # Position limits only: any other would hide the jumps that are to be measured.
         limits = replace(GateLimits.unlimited(JOINTS), lower=np.full(2, -np.pi), upper=np.full(2, np.pi))
@@ -174,6 +179,7 @@ class Episode:
         record = self._record
         return Trace(
             period_s=self._config.period_s,
+            commands=np.stack(record.commands),
             positions=np.stack(record.positions),
             states=np.array([int(state) for state in record.states]),
             seams=np.array(record.seams),
@@ -182,17 +188,17 @@ class Episode:
             modes=tuple(record.modes),
             degradation=record.degradation,
             status=status,
-            reached=self._path.reached(self._position),
+            reached=self._path.reached(self._arm.position),
         )
 
     def _over(self) -> bool:
-        return self._path.reached(self._position) or self._clock.now_ns() * 1e-9 >= TIME_LIMIT_S
+        return self._path.reached(self._arm.position) or self._clock.now_ns() * 1e-9 >= TIME_LIMIT_S
 
     def _observe(self) -> Observation:
         now_ns = self._clock.now_ns()
         features = {
-            OBSERVATION_STATE: self._position.astype(np.float32),
-            OBSERVATION_ENVIRONMENT_STATE: self._path.ahead(self._position),
+            OBSERVATION_STATE: self._arm.position.astype(np.float32),
+            OBSERVATION_ENVIRONMENT_STATE: self._path.ahead(self._arm.position),
         }
         return Observation(features, {"joint_states": now_ns}, now_ns)
 
@@ -216,12 +222,14 @@ class Episode:
         self._clock.advance((until_ns - self._clock.now_ns()) * 1e-9)
 
     def _tick(self) -> None:
-        tick = self._executor.tick(_FRESH, self._position)
+        tick = self._executor.tick(_FRESH, self._arm.position)
         command = tick.hold if tick.window is None else tick.window[0]
         if command is not None:
-            self._position = np.array(command, dtype=np.float64)
-        self._record.positions.append(self._position)
+            self._command = np.array(command, dtype=np.float64)
+        self._arm.follow(self._command)
+        self._record.commands.append(self._command)
+        self._record.positions.append(self._arm.position)
         self._record.states.append(tick.state)
         self._record.seams.append(tick.chunk is not None)
-        if self._path.reached(self._position):
+        if self._path.reached(self._arm.position):
             self._status_at_goal = self._executor.status()

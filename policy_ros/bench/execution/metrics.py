@@ -24,10 +24,10 @@ class EpisodeMetrics:
         collisions: ticks whose step touched an obstacle.
         task_time_s: from the start, the first inference included, to the goal; the time limit where it was not reached.
         start_time_s: of it, until the first command.
-        tracking_rms_rad: root mean square distance from the nearer way.
-        seam_jump_rad: largest step of a joint into a new chunk.
-        seam_excess_rad: largest change of a joint's step there (second difference), which the motion itself hardly has.
-        peak_acceleration: largest second difference anywhere, over the squared period [rad/s^2].
+        tracking_rms_rad: root mean square distance of the arm from the nearer way.
+        seam_jump_rad: largest step of a joint's command into a new chunk.
+        seam_excess_rad: largest change of its step there (second difference), which the motion itself hardly has.
+        peak_acceleration: largest second difference of commands anywhere, over the squared period [rad/s^2].
         holds: of the executor.
         starved_ticks: control ticks without a row after the first command.
         inferences: that ended before the goal was reached.
@@ -56,7 +56,7 @@ class EpisodeMetrics:
 def measure(trace: Trace, path: ForkedPath) -> EpisodeMetrics:
     """Numbers of an episode."""
     positions = trace.positions
-    steps = np.diff(positions, axis=0)  # (T, A)
+    steps = np.diff(trace.commands, axis=0)  # (T, A)
     changes = np.abs(np.diff(steps, axis=0, prepend=np.zeros((1, steps.shape[1]))))  # (T, A), at rest before the start
     seams = later_seams(trace)
     collisions = int(np.sum(path.collisions(positions)))

@@ -25,7 +25,7 @@ _STYLE: dict[str, tuple[str, str]] = {  # colours of Okabe and Ito, which the co
     "blend": ("#009E73", "D"),
     "rtc": ("#0072B2", "v"),
 }
-_REFERENCE, _BUSY = "#BBBBBB", "#CCE3F2"
+_REFERENCE, _BUSY, _ARM = "#BBBBBB", "#CCE3F2", "#666666"
 _SETTINGS = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -136,13 +136,14 @@ def _draw_column(axes: Any, mode: str, trace: Trace, path: ForkedPath) -> None:
         reference = path.at(path.progress_s(trace.positions), side)[:, _JOINT]
         label = "the two ways" if side == SIDES[0] else None
         above.plot(time_s[shown], reference[shown], color=_REFERENCE, lw=1.0, label=label)
-    above.plot(time_s[shown], trace.positions[shown, _JOINT], color=colour, lw=1.4, label="commands")
+    above.plot(time_s[shown], trace.positions[shown, _JOINT], color=_ARM, lw=1.0, ls="--", label="arm")
+    above.plot(time_s[shown], trace.commands[shown, _JOINT], color=colour, lw=1.4, label="commands")
     seams = np.flatnonzero(trace.seams) + 1
     seams = seams[shown[seams]]
     many = len(seams) > len(time_s[shown]) / 4
     if not many:
-        above.plot(time_s[seams], trace.positions[seams, _JOINT], "o", ms=3.5, mfc="white", color=colour, label="seam")
-    acceleration = np.diff(trace.positions[:, _JOINT], 2, prepend=[trace.positions[0, _JOINT]] * 2) / trace.period_s**2
+        above.plot(time_s[seams], trace.commands[seams, _JOINT], "o", ms=3.5, mfc="white", color=colour, label="seam")
+    acceleration = np.diff(trace.commands[:, _JOINT], 2, prepend=[trace.commands[0, _JOINT]] * 2) / trace.period_s**2
     below.plot(time_s[shown], acceleration[shown], color=colour, lw=1.0)
     if not many:
         below.plot(time_s[seams], acceleration[seams], "o", ms=3.5, mfc="white", color=colour)
@@ -151,21 +152,27 @@ def _draw_column(axes: Any, mode: str, trace: Trace, path: ForkedPath) -> None:
 def draw_summary(pyplot: Any, cells: list[Cell]) -> Any:
     """Seam jump, peak acceleration, task time and success over delay, a line for each mode."""
     panels = (
-        ("largest seam jump [rad]", "seam_jump_rad", "log"),
-        ("peak acceleration [rad/s²]", "peak_acceleration", "log"),
-        ("task time [s]", "task_time_s", "linear"),
-        ("success", "success", "linear"),
+        ("largest seam jump [mrad]", "seam_jump_rad", 1e3, "log"),
+        ("peak acceleration [rad/s²]", "peak_acceleration", 1.0, "log"),
+        ("task time [s]", "task_time_s", 1.0, "linear"),
+        ("success [%]", "success", 100.0, "linear"),
     )
     figure, axes = pyplot.subplots(1, len(panels), figsize=(11.0, 3.2))
-    for axis, (label, name, scale) in zip(axes, panels, strict=True):
+    for axis, (label, name, factor, scale) in zip(axes, panels, strict=True):
         for mode in dict.fromkeys(cell.mode for cell in cells):
-            points = sorted((cell.delay_ms, getattr(cell.summary, name)) for cell in cells if cell.mode == mode)
+            points = sorted(
+                (cell.delay_ms, factor * getattr(cell.summary, name)) for cell in cells if cell.mode == mode
+            )
             colour, marker = _STYLE[mode]
             axis.plot(*zip(*points, strict=True), color=colour, marker=marker, ms=4, lw=1.3, label=mode)
         axis.set_title(label, fontsize=9)
         axis.set_yscale(scale)
+        if scale == "log":
+            axis.set_ylim(10.0, 1000.0)
+            axis.set_yticks([10, 30, 100, 300, 1000], ["10", "30", "100", "300", "1000"], minor=False)
+            axis.minorticks_off()
         axis.set_xlabel("inference delay [ms]")
-    axes[-1].set_ylim(-0.05, 1.05)
+    axes[-1].set_ylim(-5.0, 105.0)
     axes[-2].set_ylim(bottom=0.0)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels))

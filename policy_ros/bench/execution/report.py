@@ -30,7 +30,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[Summary], str]], ...] = (
 _WAY_WIDTH = 14
 
 LEGEND = (
-    "error: root mean square distance from the nearer way; jump: largest step of a joint into a new chunk; excess:\n"
+    "error: root mean square distance from the nearer way; jump: largest step of a command into a new chunk; excess:\n"
     "largest change of its step there (typical: median of the episodes' largest); peak: largest acceleration;\n"
     "starved: ticks without a row. The largest of all episodes; means for time and counts."
 )

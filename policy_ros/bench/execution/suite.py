@@ -71,7 +71,7 @@ class SuiteOptions:
 
     modes: tuple[str, ...] = MODES
     delays_ms: tuple[float, ...] = (0.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0)
-    episodes: int = 20
+    episodes: int = 10
     seed: int = 0
     jitter: float = 0.0
     spike_ms: float = 0.0

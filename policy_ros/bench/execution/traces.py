@@ -15,7 +15,7 @@ from policy_ros.execution import ExecutionState
 
 
 def save_trace(directory: Path, cell: Cell, trace: Trace) -> Path:
-    """One CSV file, a line per control tick: time, joints, state, whether a chunk began, whether an inference ran."""
+    """One CSV file, a line per control tick: commands, the arm, state, whether a chunk began or an inference ran."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{cell.policy}_{cell.way.replace(' ', '_')}_{cell.delay_ms:g}ms.csv"
     time_s = trace.period_s * np.arange(1, len(trace.positions))
@@ -24,13 +24,16 @@ def save_trace(directory: Path, cell: Cell, trace: Trace) -> Path:
         inferring |= (time_s > begin_s) & (time_s <= end_s)
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["time_s", *(f"{joint}_rad" for joint in JOINTS), "state", "seam", "inferring"])
-        for row in zip(time_s, trace.positions[1:], trace.states, trace.seams, inferring, strict=True):
-            moment_s, position, state, seam, busy = row
+        names = [f"{joint}_{what}_rad" for what in ("command", "arm") for joint in JOINTS]
+        writer.writerow(["time_s", *names, "state", "seam", "inferring"])
+        joints = np.concatenate([trace.commands, trace.positions], axis=1)[1:]
+        for moment_s, values, state, seam, busy in zip(
+            time_s, joints, trace.states, trace.seams, inferring, strict=True
+        ):
             writer.writerow(
                 [
                     f"{moment_s:.3f}",
-                    *(f"{value:.6f}" for value in position),
+                    *(f"{value:.6f}" for value in values),
                     ExecutionState(state).name,
                     int(seam),
                     int(busy),

@@ -50,7 +50,7 @@ class TrainingOptions:
 
     seed: int = 0
     demonstrations: int = 20_000
-    steps: int = 800
+    steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 5e-3
     dim_model: int = 64

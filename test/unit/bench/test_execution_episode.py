@@ -32,15 +32,15 @@ def test_the_measured_delay_is_the_injected_one_in_steps(delay_ms: float, steps:
     assert lengths[:-1] == pytest.approx(delay_ms * 1e-3)
 
 
-def test_sync_pauses_for_every_inference_and_moves_as_without_delay():
-    at_once, late = episode("sync", 0.0), episode("sync", 100.0)
-    assert set(late.delays) == {0}  # consumed steps, and the arm stood still
-    inferences = len(late.inferences_s)
-    assert inferences == len(at_once.inferences_s)
-    assert len(late.states) - len(at_once.states) == inferences * 5
-    assert int(np.sum(late.states == ExecutionState.STARVED)) == (inferences - 1) * 5
-    for_motion = [trace.positions[1:][trace.states == ExecutionState.RUNNING] for trace in (at_once, late)]
-    np.testing.assert_array_equal(*for_motion)
+def test_sync_stops_for_every_inference_and_consumes_nothing_meanwhile():
+    trace = episode("sync", 100.0)
+    assert set(trace.delays) == {0}
+    inferences = len(trace.inferences_s)
+    assert int(np.sum(trace.states == ExecutionState.STARVED)) == (inferences - 1) * 5
+    standing = np.flatnonzero(trace.states == ExecutionState.STARVED)
+    np.testing.assert_array_equal(trace.commands[standing + 1], trace.commands[standing])
+    for begin_s, end_s in trace.inferences_s:
+        assert end_s - begin_s == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("mode", ["overlap", "ensemble", "blend", "rtc"])
@@ -91,7 +91,9 @@ def test_metrics_of_a_known_motion():
     seams = np.zeros(40, dtype=bool)
     seams[[0, 20]] = True
     states = np.full(40, int(ExecutionState.RUNNING))
-    known = Trace(PERIOD_S, positions, states, seams, np.zeros((0, 2)), (0, 3), (), "", trace.status, reached=False)
+    known = Trace(
+        PERIOD_S, positions, positions, states, seams, np.zeros((0, 2)), (0, 3), (), "", trace.status, reached=False
+    )
     metrics = measure(known, PATH)
     assert metrics.seam_jump_rad == pytest.approx(0.11)
     assert metrics.seam_excess_rad == pytest.approx(0.1)

