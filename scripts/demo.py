@@ -77,7 +77,7 @@ def demonstrate(duration_s: float, parameters: list[str], folder: Path, stop: th
     before = all_segments()
     config = share_directory() / "config"
     policy_arguments = parameter_arguments(
-        [config / "sim.yaml", config / "sim_untrained.yaml"], ["autostart:=true", *parameters]
+        [config / "sim.yaml", config / "sim_untrained.yaml"], ["autostart:=true", *parameters], folder
     )
     with child("simulated_robot", ["--params-file", str(config / "sim_robot.yaml")], folder) as robot:
         with monitor() as seen, child("policy_node", policy_arguments, folder) as node:
