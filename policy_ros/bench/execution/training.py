@@ -50,11 +50,11 @@ class TrainingOptions:
 
     seed: int = 0
     demonstrations: int = 20_000
-    steps: int = 1500
+    steps: int = 1200
     batch_size: int = 64
-    learning_rate: float = 5e-3
-    dim_model: int = 64
-    dim_feedforward: int = 128
+    learning_rate: float = 6e-3
+    dim_model: int = 48
+    dim_feedforward: int = 96
     n_heads: int = 4
     n_encoder_layers: int = 1
     n_decoder_layers: int = 2
