@@ -46,6 +46,8 @@ class PolicyConfig:
 
     supports_guidance: ClassVar[bool] = False
     uses_noise: ClassVar[bool] = False
+    # LeRobot refuses keys that it does not know, so these are written only where they differ from their defaults.
+    options_of_our_own: ClassVar[frozenset[str]] = frozenset()
 
     input_features: Mapping[str, FeatureSpec]
     output_features: Mapping[str, FeatureSpec]
@@ -135,6 +137,8 @@ class PolicyConfig:
         values: dict[str, Any] = {}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
+            if item.name in self.options_of_our_own and value == item.default:
+                continue
             if item.name in ("input_features", "output_features"):
                 value = features_to_json(value)
             elif item.name == "normalization_mapping":

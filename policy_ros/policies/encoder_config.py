@@ -4,29 +4,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from policy_ros.errors import ConfigurationError
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.limits import MAX_LAYERS, MAX_WIDTH, check_range
+from policy_ros.policies.nn.resnet import MAX_STAGES, NORM_GROUPS, STEM_CHANNELS
 from policy_ros.policies.nn.transformer import LayerShape
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(PolicyConfig):
-    """Sizes of encoder and decoder; names and defaults are those of LeRobot's ACT.
+    """Sizes of encoder and decoder; names and defaults are those of LeRobot's ACT, but for ``backbone_*``.
+
+    LeRobot has no such options: a checkpoint in which they have other than their default values is ours alone.
 
     Attributes:
         vision_backbone: network that turns an image into a feature map.
         pretrained_backbone_weights: where LeRobot's training started from; kept for the record, since a checkpoint
             brings its own weights. Fresh policies start from random weights, so there it must be None.
         replace_final_stride_with_dilation: feature maps of 1/16 instead of 1/32 of the image; resnet50 only.
+        backbone_width: channels after the backbone's first convolution; 64 is the published network.
+        backbone_stages: how many of its four stages there are; each further one halves the feature map.
+        backbone_norm: ``frozen_batch_norm`` is for pretrained weights and learns nothing; ``group_norm`` is for
+            training from scratch.
         pre_norm: normalise before instead of after each sub-layer.
     """
 
     vision_backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     pretrained_backbone_weights: str | None = None
     replace_final_stride_with_dilation: bool = False
+    backbone_width: int = STEM_CHANNELS
+    backbone_stages: int = MAX_STAGES
+    backbone_norm: Literal["frozen_batch_norm", "group_norm"] = "frozen_batch_norm"
 
     pre_norm: bool = False
     dim_model: int = 512
@@ -36,6 +46,8 @@ class EncoderConfig(PolicyConfig):
     n_encoder_layers: int = 4
     n_decoder_layers: int = 1
     dropout: float = 0.1
+
+    options_of_our_own: ClassVar[frozenset[str]] = frozenset({"backbone_width", "backbone_stages", "backbone_norm"})
 
     @property
     def layer_shape(self) -> LayerShape:
@@ -51,12 +63,20 @@ class EncoderConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("dim_model", "dim_feedforward", "n_heads"):
+        check_range("backbone_stages", self.backbone_stages, 1, MAX_STAGES)
+        for name in ("dim_model", "dim_feedforward", "n_heads", "backbone_width"):
             check_range(name, getattr(self, name), 1, MAX_WIDTH)
         for name in ("n_encoder_layers", "n_decoder_layers"):
             check_range(name, getattr(self, name), 1, MAX_LAYERS)
         check_range("dropout", self.dropout, 0.0, 1.0)
         self._check_sizes()
+        self._check_backbone()
+
+    def _check_backbone(self) -> None:
+        if self.backbone_norm == "group_norm" and self.backbone_width % NORM_GROUPS:
+            raise ConfigurationError(
+                f"backbone_width: expected a multiple of {NORM_GROUPS} with group_norm, got {self.backbone_width}"
+            )
         if self.replace_final_stride_with_dilation and self.vision_backbone != "resnet50":
             raise ConfigurationError(
                 f"replace_final_stride_with_dilation: expected vision_backbone resnet50, got {self.vision_backbone}"

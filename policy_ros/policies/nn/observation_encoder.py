@@ -19,9 +19,12 @@ from torch import Tensor, nn
 
 from policy_ros.data import OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE
 from policy_ros.policies.encoder_config import EncoderConfig
+from policy_ros.policies.nn.frozen_batch_norm import FrozenBatchNorm2d
 from policy_ros.policies.nn.position import sinusoidal_positions_2d
-from policy_ros.policies.nn.resnet import ResNet
+from policy_ros.policies.nn.resnet import NormLayer, ResNet, group_norm
 from policy_ros.policies.nn.transformer import Encoder
+
+_NORMS: Mapping[str, NormLayer] = {"frozen_batch_norm": FrozenBatchNorm2d, "group_norm": group_norm}
 
 
 class Inputs(NamedTuple):
@@ -69,7 +72,13 @@ class ObservationEncoder(nn.Module):
         dim, state, environment = config.dim_model, config.state_feature, config.environment_feature
         self._dim = dim
         if config.image_features:
-            self.backbone = ResNet(config.vision_backbone, dilate_last_stage=config.replace_final_stride_with_dilation)
+            self.backbone = ResNet(
+                config.vision_backbone,
+                dilate_last_stage=config.replace_final_stride_with_dilation,
+                norm=_NORMS[config.backbone_norm],
+                stem_channels=config.backbone_width,
+                stages=config.backbone_stages,
+            )
             self.encoder_img_feat_input_proj = nn.Conv2d(self.backbone.out_channels, dim, kernel_size=1)
         self.encoder = Encoder(config.layer_shape, config.n_encoder_layers)
         if state is not None:

@@ -16,8 +16,9 @@ from policy_ros.policies.nn.frozen_batch_norm import FrozenBatchNorm2d
 
 NormLayer = Callable[[int], nn.Module]
 
-_STEM_CHANNELS = 64
-_STAGE_WIDTHS = (64, 128, 256, 512)
+STEM_CHANNELS = 64
+MAX_STAGES = 4
+NORM_GROUPS = 8  # of group normalisation
 
 
 class BasicBlock(nn.Module):
@@ -74,26 +75,42 @@ RESNETS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
 }
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Normalisation that learns and does not depend on the batch, for backbones that are trained from scratch."""
+    return nn.GroupNorm(NORM_GROUPS, channels)
+
+
 class ResNet(nn.Module):
-    """Images to the last stage's feature map, 1/32 of the image's size (1/16 with dilation).
+    """Images to the last stage's feature map: 1/32 of the image's size, 1/16 with dilation or three stages.
 
     Args:
         name: one of :data:`RESNETS`.
         dilate_last_stage: keep the last stage at 1/16 by dilating instead of striding; bottleneck networks only.
         norm: makes the normalisation layer for a number of channels.
+        stem_channels: after the first convolution; the stages have 1, 2, 4 and 8 times as many (before expansion).
+        stages: how many of the four there are.
     """
 
-    def __init__(self, name: str, *, dilate_last_stage: bool = False, norm: NormLayer = FrozenBatchNorm2d) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        dilate_last_stage: bool = False,
+        norm: NormLayer = FrozenBatchNorm2d,
+        stem_channels: int = STEM_CHANNELS,
+        stages: int = MAX_STAGES,
+    ) -> None:
         super().__init__()
         block, depths = RESNETS[name]
         if dilate_last_stage and block is BasicBlock:
             raise ValueError(f"{name} has no dilated form; only bottleneck networks (resnet50) do")
-        self.conv1 = nn.Conv2d(3, _STEM_CHANNELS, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = norm(_STEM_CHANNELS)
+        self.conv1 = nn.Conv2d(3, stem_channels, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = norm(stem_channels)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        channels = _STEM_CHANNELS
-        for stage, (width, depth) in enumerate(zip(_STAGE_WIDTHS, depths, strict=True)):
+        channels = stem_channels
+        for stage, depth in enumerate(depths[:stages]):
+            width = stem_channels * 2**stage
             dilated = dilate_last_stage and stage == 3
             stride = 1 if stage == 0 or dilated else 2
             blocks = [block(channels, width, stride=stride, dilation=1, norm=norm)]
@@ -108,7 +125,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` to ``(B, out_channels, ceil(H / 32), ceil(W / 32))``."""
+        """``(B, 3, H, W)`` to ``(B, out_channels, H', W')``, with four stages ``ceil(H / 32), ceil(W / 32)``."""
         for layer in self.children():
             images = layer(images)
         return images

@@ -144,6 +144,17 @@ def test_a_dilated_bottleneck_backbone_fits_the_transformer(options):
     make_policy("act", options(input_features=features, **changes), device="cpu").warmup()
 
 
+def test_a_small_backbone_for_training_from_scratch_comes_back_from_its_checkpoint(options, tmp_path):
+    features = {"observation.images.a": camera(64, 64)}
+    changes = {"backbone_width": 8, "backbone_stages": 3, "backbone_norm": "group_norm"}
+    policy = make_policy("act", options(input_features=features, **changes), device="cpu")
+    assert policy.model.backbone(torch.zeros(1, 3, 64, 64)).shape == (1, 32, 4, 4)
+    assert all(p.requires_grad for p in policy.model.backbone.parameters())
+    policy.save_pretrained(tmp_path)
+    image = {"observation.images.a": np.full((3, 64, 64), 90, np.uint8)}
+    assert np.array_equal(load_policy(tmp_path, device="cpu").predict(image), policy.predict(image))
+
+
 def test_training_reduces_the_loss(build):
     policy, batch = build(dropout=0.0, use_vae=False).train(), training_batch()
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)

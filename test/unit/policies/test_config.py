@@ -63,6 +63,9 @@ def test_bookkeeping_of_training_is_read_past(options):
         ({"vision_backbone": "vgg16"}, "vision_backbone: expected one of resnet18, resnet34, resnet50"),
         ({"feedforward_activation": "glu"}, "glu halves the width"),
         ({"replace_final_stride_with_dilation": True}, "expected vision_backbone resnet50, got resnet18"),
+        ({"backbone_stages": 5}, "backbone_stages: expected a value from 1 to 4, got 5"),
+        ({"backbone_norm": "batch_norm"}, "backbone_norm: expected one of frozen_batch_norm, group_norm"),
+        ({"backbone_norm": "group_norm", "backbone_width": 20}, "backbone_width: expected a multiple of 8"),
         ({"temporal_ensemble_coeff": 0.01}, "n_action_steps: expected 1 with temporal_ensemble_coeff"),
         ({"normalization_mapping": {"STATE": "ZSCORE"}}, "expected one of IDENTITY, MEAN_STD"),
         ({"normalization_mapping": {"TOUCH": "MEAN_STD"}}, "expected one of STATE, VISUAL"),
@@ -85,3 +88,11 @@ def test_a_wrong_option_is_refused_by_name(options, changes, message):
 def test_missing_features_are_asked_for():
     with pytest.raises(ConfigurationError, match="input_features is missing"):
         ACTConfig.from_dict({})
+
+
+def test_what_lerobot_does_not_know_is_written_only_where_it_matters(options):
+    plain = ACTConfig.from_dict(options())
+    assert not any(key.startswith("backbone_") for key in plain.to_dict())
+    small = ACTConfig.from_dict(options(backbone_width=16, backbone_norm="group_norm"))
+    assert small.to_dict()["backbone_width"] == 16
+    assert ACTConfig.from_dict(small.to_dict()) == small
