@@ -13,11 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from policy_ros.ros.convert import stamp_to_ns
-from policy_ros.ros.guarded import guarded
-from policy_ros.ros.qos import COMMANDS
-from policy_ros.ros.simulated_robot.parameters import ControllerParameters
-from policy_ros.simulation.controllers import (
+from policy_ros.controllers import (
     CommandRefused,
     JointTrajectoryFollower,
     PositionForwarder,
@@ -25,6 +21,10 @@ from policy_ros.simulation.controllers import (
     Trajectory,
     TrajectoryPoint,
 )
+from policy_ros.ros.convert import stamp_to_ns
+from policy_ros.ros.guarded import guarded
+from policy_ros.ros.qos import COMMANDS
+from policy_ros.ros.simulated_robot.parameters import ControllerParameters
 
 _NS = 1_000_000_000
 _LOG_EVERY_S = 2.0

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from policy_ros.simulation.controllers import (
+from policy_ros.controllers import (
     CommandRefused,
     JointTrajectoryFollower,
     PositionForwarder,
