@@ -18,10 +18,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_ros.errors import ConfigurationError, closest
+from policy_ros.parameters.files import OF_EVERY_NODE
 from policy_ros.parameters.schema import PLACEHOLDER, Leaf, coerce, group_names, leaves, read, type_name
 from policy_ros.ros.guarded import guarded
 
-_ROS_OWN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 _ARRAY_TYPES = {
     int: Parameter.Type.INTEGER_ARRAY,
     float: Parameter.Type.DOUBLE_ARRAY,
@@ -102,7 +102,7 @@ class DeclaredParameters:
 
     def _refuse_unknown_names(self) -> None:
         for name in self._given:
-            if name not in self._declared and not name.startswith(_ROS_OWN_PREFIXES):
+            if name not in self._declared and not name.startswith(OF_EVERY_NODE):
                 known = (leaf.name for leaf in leaves(self._schema))
                 self._refused[name] = f"unknown parameter '{name}'; {closest(name, known)}"
 
