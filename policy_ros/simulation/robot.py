@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,19 +13,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from policy_ros.errors import ConfigurationError, PolicyRosError, closest
+from policy_ros.errors import ConfigurationError, closest
 from policy_ros.simulation import ENVIRONMENT_ID
 from policy_ros.simulation.cameras import SensorNoise
 from policy_ros.simulation.env import PickEnv
+from policy_ros.simulation.making import make_environment
 
 Vector = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 PICK_STEP_HZ = 100.0
-# An environment is registered by importing its package. A parameter can come from anybody in the ROS domain, so it
-# never names a module: the namespace of the id is looked up here, and among the installed entry points of the group.
-_REGISTERING_MODULES = {"gym_pusht": "gym_pusht"}
-ENTRY_POINT_GROUP = "policy_ros.environments"
 SINGLE_CAMERA = "top"  # name of the only camera of an environment whose pixels are one picture
 
 
@@ -186,11 +181,6 @@ class SimulatedRobot:
 
 
 def _make(config: RobotConfig) -> gymnasium.Env[Any, Any]:
-    if ":" in config.env_id:
-        raise ConfigurationError(
-            f"env_id '{config.env_id}': expected a registered id without a module; "
-            f"an installed package can offer its namespace through the entry point group {ENTRY_POINT_GROUP}"
-        )
     arguments = dict(config.env_kwargs)
     if config.env_id == ENVIRONMENT_ID:
         arguments = {
@@ -200,23 +190,7 @@ def _make(config: RobotConfig) -> gymnasium.Env[Any, Any]:
             **({"image_size": config.image_size} if config.image_size else {}),
             **arguments,
         }
-    try:
-        _register(config.env_id.partition("/")[0])
-        # Episodes end when the robot's user says so, not after a number of steps.
-        env = gymnasium.make(config.env_id, max_episode_steps=-1, disable_env_checker=True, **arguments)
-    except PolicyRosError:
-        raise
-    except Exception as error:  # somebody else's constructor may raise anything
-        raise ConfigurationError(f"env_id {config.env_id}: cannot be made: {error}") from error
-    return env
-
-
-def _register(namespace: str) -> None:
-    """Import what registers the environments of a namespace, if we know it."""
-    if namespace in _REGISTERING_MODULES:
-        importlib.import_module(_REGISTERING_MODULES[namespace])
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=namespace):
-        entry_point.load()
+    return make_environment(config.env_id, arguments)
 
 
 def _step_hz(config: RobotConfig, env: gymnasium.Env[Any, Any]) -> float:

@@ -7,7 +7,8 @@ import gymnasium
 import pytest
 
 from policy_ros.simulation import ENVIRONMENT_ID, register_environments
-from policy_ros.simulation.robot import ENTRY_POINT_GROUP, RobotConfig, SimulatedRobot
+from policy_ros.simulation.making import ENTRY_POINT_GROUP
+from policy_ros.simulation.robot import RobotConfig, SimulatedRobot
 
 
 def test_importing_the_room_registers_the_environment_once():
