@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -121,13 +121,31 @@ class Policy(nn.Module, ABC):
         Raises:
             ObservationError: a feature is missing or does not fit.
         """
+        chunk: NDArray[np.float32] = self.predict_batch([observation], noise=noise)[0]
+        return chunk
+
+    def predict_batch(
+        self, observations: Sequence[RawObservation], *, noise: Array | None = None
+    ) -> NDArray[np.float32]:
+        """Chunks for several observations that know nothing of each other, in one pass through the network.
+
+        Args:
+            observations: B of them, each as for :meth:`predict`; the images of one feature have one size.
+            noise: ``(B, …)`` to start from; for policies that declare ``uses_noise``.
+
+        Returns:
+            ``(B, H, A)`` float32, robot units; equal to B calls of :meth:`predict` but for rounding.
+
+        Raises:
+            ObservationError: as for :meth:`predict`, there is none, or the sizes of images differ.
+        """
         with torch.inference_mode():
-            batch = self._batch_of_one(self._checked(observation))
+            batch = self._batch([self._checked(observation) for observation in observations])
             return self._to_robot(self._infer(batch, noise), self.units.anchor(batch))
 
     def predict_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
         """As :meth:`predict`, but ``(H, A)`` in the network's units, on its device."""
-        return self._infer(self._batch_of_one(self._checked(observation)), noise)[0]
+        return self._infer(self._batch([self._checked(observation)]), noise)[0]
 
     def guided_inference(
         self,
@@ -175,13 +193,14 @@ class Policy(nn.Module, ABC):
         check_prefix(rows, weights, config.action_dim)
         # Inference mode, in which predict runs, would keep the Jacobian from being taken.
         with torch.inference_mode(False), torch.no_grad():
-            batch = self._batch_of_one(self._checked(observation))
+            batch = self._batch([self._checked(observation)])
             anchor = self.units.anchor(batch)
             wanted = self.units.to_network(torch.tensor(rows, device=self.device).unsqueeze(0), anchor)
             tied = torch.tensor(weights, dtype=torch.float32, device=self.device)
             target = Target(wanted, tied, options)
             chunk = self.infer_guided(self.units.encode(batch), self._start(noise), target)
-            return self._to_robot(chunk, anchor)
+            guided: NDArray[np.float32] = self._to_robot(chunk, anchor)[0]
+            return guided
 
     def select_action(self, observation: RawObservation, *, noise: Array | None = None) -> NDArray[np.float32]:
         """The action for the current step; call it once per step, after :meth:`reset`.
@@ -198,7 +217,7 @@ class Policy(nn.Module, ABC):
         """
         with torch.inference_mode():
             row = self.select_normalized(observation, noise=noise)
-            action: NDArray[np.float32] = self._to_robot(row.expand(1, 1, -1), self._anchor)[0]
+            action: NDArray[np.float32] = self._to_robot(row.expand(1, 1, -1), self._anchor)[0, 0]
             return action
 
     def select_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
@@ -207,9 +226,9 @@ class Policy(nn.Module, ABC):
         observation = inputs.rename(observation, self.rename_map)
         self._history.add(inputs.check(observation, self.config.observed_features, None))
         if self.ensembler is not None:
-            return self.ensembler.update(self._infer(self._batch_of_one(self._history.recall()), noise)[0])
+            return self.ensembler.update(self._infer(self._batch([self._history.recall()]), noise)[0])
         if not self._queue:
-            batch = self._batch_of_one(self._history.recall())
+            batch = self._batch([self._history.recall()])
             self._anchor = self.units.anchor(batch)
             self._queue.extend(self._infer(batch, noise)[0, : self.config.n_action_steps])
         return self._queue.popleft()
@@ -300,9 +319,9 @@ class Policy(nn.Module, ABC):
         steps = None if self.config.n_obs_steps == 1 else self.config.n_obs_steps
         return inputs.check(inputs.rename(observation, self.rename_map), self.config.observed_features, steps)
 
-    def _batch_of_one(self, observation: Mapping[str, Array]) -> dict[str, Tensor]:
-        """One checked observation on the network's device, in robot units."""
-        return {key: torch.tensor(array, device=self.device).unsqueeze(0) for key, array in observation.items()}
+    def _batch(self, observations: Sequence[Mapping[str, Array]]) -> dict[str, Tensor]:
+        """Checked observations as one batch on the network's device, in robot units."""
+        return {key: torch.tensor(array, device=self.device) for key, array in inputs.stack(observations).items()}
 
     def _start(self, noise: Array | None) -> Tensor | None:
         if noise is None:
@@ -316,8 +335,8 @@ class Policy(nn.Module, ABC):
         return self.infer(self.units.encode(batch), self._start(noise))
 
     def _to_robot(self, rows: Tensor, anchor: Tensor | None) -> NDArray[np.float32]:
-        """Rows ``(1, N, A)`` of the network as ``(N, A)`` for a robot."""
-        return self.units.to_robot(rows, anchor)[0].float().cpu().numpy()
+        """Rows ``(B, N, A)`` of the network as ``(B, N, A)`` for robots."""
+        return self.units.to_robot(rows, anchor).float().cpu().numpy()
 
 
 def _zeros(spec: FeatureSpec, leading: tuple[int, ...]) -> Array:

@@ -81,6 +81,11 @@ class PolicyConfig:
         return self.output_features[ACTION].shape[0]
 
     @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Of the noise that one chunk starts from, for policies that use noise."""
+        return self.chunk_size, self.action_dim
+
+    @property
     def image_features(self) -> dict[str, FeatureSpec]:
         """The cameras, in the order the network sees them."""
         return {key: spec for key, spec in self.input_features.items() if spec.type is FeatureType.VISUAL}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,17 @@ def check(observation: RawObservation, features: Mapping[str, FeatureSpec], step
     return {key: _array(key, observation[key], spec, steps) for key, spec in features.items()}
 
 
+def stack(observations: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Checked observations, B of them, as feature key to ``(B, …)``.
+
+    Raises:
+        ObservationError: there is none, or images of one feature differ in size.
+    """
+    if not observations:
+        raise ObservationError("observations: expected at least one, got none")
+    return {key: _stacked(key, [observation[key] for observation in observations]) for key in observations[0]}
+
+
 def image_to_float(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Images ``(…, 3, h, w)``, uint8 or float in 0 to 1, to float32 in 0 to 1 of ``size`` (height, width).
 
@@ -64,6 +75,16 @@ def image_to_float(image: Tensor, size: tuple[int, int]) -> Tensor:
         flat = _resize(image.reshape(-1, *image.shape[-3:]), size)
         image = flat.reshape(*image.shape[:-2], *size)
     return image.float() / 255 if image.dtype == torch.uint8 else image.float()
+
+
+def _stacked(key: str, arrays: Sequence[Array]) -> Array:
+    if len(arrays) == 1:
+        return arrays[0][np.newaxis]  # a view: live images are large
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1:
+        listed = ", ".join(map(str, sorted(shapes)))
+        raise ObservationError(f"observation '{key}': expected one size in a batch, got {listed}")
+    return np.stack(arrays)
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
