@@ -13,6 +13,7 @@ from policy_ros.execution.statistics import SampleWindow, Summary
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy, available_strategies, make_strategy
 from policy_ros.execution.tick import ExecutionState, Tick
+from policy_ros.execution.virtual import InferenceTrace, VirtualDrive, VirtualRobot
 
 __all__ = [
     "ChunkExecutor",
@@ -27,6 +28,7 @@ __all__ = [
     "GuidedPolicy",
     "Hold",
     "HoldCause",
+    "InferenceTrace",
     "Motion",
     "Pacer",
     "RealtimeRefused",
@@ -38,6 +40,8 @@ __all__ = [
     "Summary",
     "Tick",
     "VirtualClock",
+    "VirtualDrive",
+    "VirtualRobot",
     "available_strategies",
     "make_strategy",
     "why_refused",

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policy_ros.bench.execution.expert import Expert
 from policy_ros.bench.execution.stub import MixturePolicy
@@ -19,12 +18,10 @@ from policy_ros.bench.execution.training import Say, TrainingOptions, trained_po
 from policy_ros.data import ACTION, OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE
 from policy_ros.errors import ConfigurationError
 from policy_ros.execution import ChunkPolicy
-from policy_ros.rtc import GuidanceOptions
+from policy_ros.policies.seeded import SeededPolicy
 
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy
-
-Features = Mapping[str, NDArray[Any] | str]
 
 STUB = "stub"
 FLOW = "flow"
@@ -116,47 +113,5 @@ def checkpoint_contender(directory: str | os.PathLike[str]) -> Contender:
 def _of_policy(name: str, description: str, policy: Policy) -> Contender:
     config = policy.config
     return Contender(
-        name, description, config.chunk_size, config.supports_guidance, lambda noise: _WithNoise(policy, noise)
+        name, description, config.chunk_size, config.supports_guidance, lambda noise: SeededPolicy(policy, noise)
     )
-
-
-class _WithNoise:
-    """A loaded policy that draws its noise from a given generator."""
-
-    def __init__(self, policy: Policy, noise: np.random.Generator) -> None:
-        self._policy = policy
-        self._noise = noise
-
-    def reset(self) -> None:
-        """A new epoch begins."""
-        self._policy.reset()
-
-    def predict(self, observation: Features, /) -> NDArray[np.float32]:
-        """``(H, A)``."""
-        return self._policy.predict(observation, noise=self._draw())
-
-    def guided_inference(
-        self,
-        observation: Features,
-        /,
-        *,
-        prefix: NDArray[np.float32],
-        delay: int,
-        execution_horizon: int,
-        options: GuidanceOptions,
-    ) -> NDArray[np.float32]:
-        """``(H, A)`` that continue ``prefix``."""
-        return self._policy.guided_inference(
-            observation,
-            prefix=prefix,
-            delay=delay,
-            execution_horizon=execution_horizon,
-            noise=self._draw(),
-            options=options,
-        )
-
-    def _draw(self) -> NDArray[np.float32] | None:
-        config = self._policy.config
-        if not config.uses_noise:
-            return None
-        return self._noise.standard_normal((1, config.chunk_size, config.action_dim)).astype(np.float32)

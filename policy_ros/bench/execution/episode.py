@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +12,21 @@ from policy_ros.bench.execution.arm import Arm
 from policy_ros.bench.execution.contenders import Contender
 from policy_ros.bench.execution.delay import DelaySequence
 from policy_ros.bench.execution.task import DURATION_S, JOINTS, ForkedPath
-from policy_ros.data import OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE, JointScaling, Observation, StreamHealth
+from policy_ros.data import OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE, JointScaling, Observation
 from policy_ros.execution import (
-    ChunkExecutor,
-    ChunkPolicy,
     ExecutionConfig,
     ExecutionState,
     ExecutionStatus,
     Gate,
     GateLimits,
-    GuidedPolicy,
-    VirtualClock,
+    Tick,
+    VirtualDrive,
     make_strategy,
 )
-from policy_ros.rtc import GuidanceOptions
 
 FloatArray = NDArray[np.float64]
-Features = Mapping[str, NDArray[Any] | str]
 
 TIME_LIMIT_S = 4.0 * DURATION_S
-_FRESH = StreamHealth(ages_s={"joint_states": 0.0})
 
 
 @dataclass(frozen=True)
@@ -67,61 +60,16 @@ class Trace:
     reached: bool
 
 
-class SlowPolicy:
-    """Computes at once, then lets virtual time pass before it returns: an inference beside which the arm goes on.
-
-    Args:
-        policy: computes.
-        let_pass: called after each chunk was computed.
-    """
-
-    def __init__(self, policy: ChunkPolicy, let_pass: Callable[[], None]) -> None:
-        self._policy = policy
-        self._let_pass = let_pass
-
-    def reset(self) -> None:
-        """A new epoch begins."""
-        self._policy.reset()
-
-    def predict(self, observation: Features, /) -> NDArray[np.float32]:
-        """The policy's chunk, late."""
-        chunk = self._policy.predict(observation)
-        self._let_pass()
-        return chunk
-
-    def guided_inference(
-        self,
-        observation: Features,
-        /,
-        *,
-        prefix: NDArray[np.float32],
-        delay: int,
-        execution_horizon: int,
-        options: GuidanceOptions,
-    ) -> NDArray[np.float32]:
-        """The policy's guided chunk, late."""
-        guided = cast(GuidedPolicy, self._policy)  # the executor asks for guidance only where the policy declares it
-        chunk = guided.guided_inference(
-            observation, prefix=prefix, delay=delay, execution_horizon=execution_horizon, options=options
-        )
-        self._let_pass()
-        return chunk
-
-
 @dataclass
 class _Record:
     commands: list[FloatArray]
     positions: list[FloatArray]
     states: list[ExecutionState] = field(default_factory=list)
     seams: list[bool] = field(default_factory=list)
-    inferences_s: list[tuple[float, float]] = field(default_factory=list)
-    delays: list[int] = field(default_factory=list)
-    modes: list[str] = field(default_factory=list)
-    degradation: str = ""
 
 
 class Episode:
-    """Drives an executor without threads: ticks on the period, inferences in between, ticks also during inferences.
+    """Drives an executor in virtual time, and the arm with it.
 
     Args:
         path: the task.
@@ -141,19 +89,16 @@ class Episode:
     ) -> None:
         self._path = path
         self._config = config
-        self._delays = delays
-        self._clock = VirtualClock()
-        self._period_ns = round(config.period_s * 1e9)
-        self._next_tick_ns = self._period_ns
         self._arm = Arm(path.start, config.period_s)
         self._command = path.start
         self._record = _Record([path.start], [path.start])
         self._status_at_goal: ExecutionStatus | None = None  # an inference that still runs then does not count
         # Position limits only: any other would hide the jumps that are to be measured.
         limits = replace(GateLimits.unlimited(JOINTS), lower=np.full(2, -np.pi), upper=np.full(2, np.pi))
-        self._executor = ChunkExecutor(
-            SlowPolicy(contender.make(noise), self._let_inference_pass),
-            self._observe,
+        self._drive = VirtualDrive(
+            self,
+            contender.make(noise),
+            delays.next_ns,
             strategy=make_strategy(
                 config,
                 horizon=contender.horizon,
@@ -163,66 +108,49 @@ class Episode:
             gate=Gate(limits),
             scaling=JointScaling.identity(JOINTS),
             config=config,
-            monotonic_ns=self._clock.now_ns,
-            stamp_now_ns=self._clock.now_ns,
         )
 
     def run(self) -> Trace:
         """Until the goal is reached, or :data:`TIME_LIMIT_S` is over."""
-        self._executor.start(threaded=False)
-        while not self._over():
-            while self._executor.run_inference_once() and not self._over():  # as the thread: until nothing is wanted
-                self._record.delays.append(self._executor.status().delay)
-            self._advance_to(self._next_tick_ns)
-        status = self._status_at_goal or self._executor.status()
-        self._executor.stop(0.0)
-        record = self._record
+        drive, record = self._drive, self._record
+        drive.run()
+        inferences = drive.inferences
+        reasons = [inference.degradation for inference in inferences if inference.degradation]
         return Trace(
             period_s=self._config.period_s,
             commands=np.stack(record.commands),
             positions=np.stack(record.positions),
             states=np.array([int(state) for state in record.states]),
             seams=np.array(record.seams),
-            inferences_s=np.array(record.inferences_s).reshape(-1, 2),
-            delays=tuple(record.delays),
-            modes=tuple(record.modes),
-            degradation=record.degradation,
-            status=status,
+            inferences_s=1e-9 * np.array([(each.begin_ns, each.end_ns) for each in inferences]).reshape(-1, 2),
+            delays=tuple(drive.delays),
+            modes=tuple(dict.fromkeys(inference.mode for inference in inferences)),
+            degradation=reasons[-1] if reasons else "",
+            status=self._status_at_goal or drive.executor.status(),
             reached=self._path.reached(self._arm.position),
         )
 
-    def _over(self) -> bool:
-        return self._path.reached(self._arm.position) or self._clock.now_ns() * 1e-9 >= TIME_LIMIT_S
+    @property
+    def over(self) -> bool:
+        """At the goal, or out of time."""
+        return self._path.reached(self._arm.position) or self._drive.now_ns * 1e-9 >= TIME_LIMIT_S
 
-    def _observe(self) -> Observation:
-        now_ns = self._clock.now_ns()
+    @property
+    def measured(self) -> FloatArray:
+        """``(A,)`` where the arm is [rad]."""
+        position: FloatArray = self._arm.position
+        return position
+
+    def observe(self, now_ns: int) -> Observation:
+        """The arm, and the way ahead of it."""
         features = {
             OBSERVATION_STATE: self._arm.position.astype(np.float32),
             OBSERVATION_ENVIRONMENT_STATE: self._path.ahead(self._arm.position),
         }
         return Observation(features, {"joint_states": now_ns}, now_ns)
 
-    def _let_inference_pass(self) -> None:
-        status, begin_ns = self._executor.status(), self._clock.now_ns()
-        if status.active_mode not in self._record.modes:
-            self._record.modes.append(status.active_mode)
-        self._record.degradation = status.degradation or self._record.degradation
-        self._advance_to(begin_ns + self._delays.next_ns())
-        self._record.inferences_s.append((begin_ns * 1e-9, self._clock.now_ns() * 1e-9))
-
-    def _advance_to(self, until_ns: int) -> None:
-        """Let time pass; a tick that is due at the very end still belongs to it."""
-        while self._next_tick_ns <= until_ns and not self._over():
-            self._advance_clock(self._next_tick_ns)
-            self._next_tick_ns += self._period_ns
-            self._tick()
-        self._advance_clock(until_ns)
-
-    def _advance_clock(self, until_ns: int) -> None:
-        self._clock.advance((until_ns - self._clock.now_ns()) * 1e-9)
-
-    def _tick(self) -> None:
-        tick = self._executor.tick(_FRESH, self._arm.position)
+    def follow(self, tick: Tick) -> None:
+        """One control period: the arm goes on toward the newest command."""
         command = tick.hold if tick.window is None else tick.window[0]
         if command is not None:
             self._command = np.array(command, dtype=np.float64)
@@ -232,4 +160,4 @@ class Episode:
         self._record.states.append(tick.state)
         self._record.seams.append(tick.chunk is not None)
         if self._path.reached(self._arm.position):
-            self._status_at_goal = self._executor.status()
+            self._status_at_goal = self._drive.executor.status()
