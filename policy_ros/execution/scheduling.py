@@ -15,6 +15,7 @@ from policy_ros.execution.inference import Failed, InferenceRequest, Inferred, N
 from policy_ros.execution.progress import Progress
 
 _LOG = logging.getLogger(__name__)
+_SAY_AGAIN_NS = 10_000_000_000  # near the limit of what is feasible the mode may change with every chunk
 
 
 class Scheduler:
@@ -32,6 +33,7 @@ class Scheduler:
         self._progress = progress
         self._config = config
         self._monotonic_ns = monotonic_ns
+        self._said_ns: dict[str, int] = {}  # mode that acts to when that was last said
 
     def begin(self) -> InferenceRequest | None:
         """The inference that is wanted now, or None; the caller runs it without the lock."""
@@ -58,11 +60,13 @@ class Scheduler:
         return progress.in_flight
 
     def _note(self, assessment: Assessment) -> None:
-        """Keep the assessment of the inference that begins, and say when what acts has changed."""
-        progress = self._progress
+        """Keep the assessment of the inference that begins, and say when what acts has changed, each now and then."""
+        progress, now_ns = self._progress, self._monotonic_ns()
         before, progress.assessment = progress.assessment.active_mode, assessment
-        if assessment.active_mode == before:
+        said_ns = self._said_ns.get(assessment.active_mode)
+        if assessment.active_mode == before or (said_ns is not None and now_ns - said_ns < _SAY_AGAIN_NS):
             return
+        self._said_ns[assessment.active_mode] = now_ns
         if assessment.degradation:
             _LOG.warning("%s instead of %s: %s", assessment.active_mode, progress.strategy.mode, assessment.degradation)
         else:

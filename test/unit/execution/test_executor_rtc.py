@@ -108,6 +108,19 @@ def test_a_delay_beyond_half_the_chunk_degrades_to_blending_then_to_holding_and_
     assert [text.split(" ")[0] for text in said] == ["hold", "blend", "rtc"]
 
 
+def test_a_mode_that_comes_and_goes_is_said_now_and_then_only(bench, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="policy_ros")
+    for consumed in (2, 1, 1):
+        turn(bench, 9, EXECUTED - consumed)
+        bench.infer()
+        turn(bench, 1)
+        for _ in range(10):
+            turn(bench, 1, EXECUTED - 1)
+        assert bench.status.active_mode == "rtc"
+    said = [record.message.split(" ")[0] for record in caplog.records if record.name.endswith("scheduling")]
+    assert len(said) == len(set(said)) > 1, said
+
+
 def test_an_inference_longer_than_the_chunk_holds_and_the_late_chunk_goes_on(bench) -> None:
     bench.ticks(EXECUTED - 2)
     bench.infer(consuming=13)  # 10 rows were left
