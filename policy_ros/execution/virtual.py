@@ -34,8 +34,8 @@ class VirtualRobot(Protocol):
         ...
 
     @property
-    def measured(self) -> NDArray[np.float64]:
-        """``(A,)`` positions now, robot units."""
+    def measured(self) -> NDArray[np.float64] | None:
+        """``(A,)`` positions now, robot units; None: nothing is measured."""
         ...
 
     def observe(self, now_ns: int) -> Observation:
@@ -96,9 +96,10 @@ class VirtualDrive:
         self._clock = VirtualClock()
         self._period_ns = round(config.period_s * 1e9)
         self._next_tick_ns = self._period_ns
+        self._failure: Exception | None = None
         self.executor = ChunkExecutor(
-            _SlowPolicy(policy, self._let_inference_pass),
-            lambda: robot.observe(self._clock.now_ns()),
+            _SlowPolicy(policy, self._let_inference_pass, self._fail),
+            self._observe,
             strategy=strategy,
             gate=gate,
             scaling=scaling,
@@ -113,12 +114,31 @@ class VirtualDrive:
         return self._clock.now_ns()
 
     def run(self) -> None:
-        """From the start until the robot says that it is over."""
+        """From the start until the robot says that it is over.
+
+        What the policy or the observation raises is raised here: an executor would hold the robot and go on.
+        """
         self.executor.start(threaded=False)
         while not self._robot.over:
-            while self.executor.run_inference_once() and not self._robot.over:  # as the thread: until none is wanted
+            while self._infer() and not self._robot.over:  # as the thread: until none is wanted
                 self.delays.append(self.executor.status().delay)
             self._advance_to(self._next_tick_ns)
+
+    def _infer(self) -> bool:
+        took_over = self.executor.run_inference_once()
+        if self._failure is not None:
+            raise self._failure
+        return took_over
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+
+    def _observe(self) -> Observation:
+        try:
+            return self._robot.observe(self.now_ns)
+        except Exception as error:
+            self._fail(error)
+            raise
 
     def _let_inference_pass(self) -> None:
         status, begin_ns = self.executor.status(), self.now_ns
@@ -140,17 +160,16 @@ class VirtualDrive:
 class _SlowPolicy:
     """Computes at once, then lets time pass before it returns: an inference beside which the robot goes on."""
 
-    def __init__(self, policy: ChunkPolicy, let_pass: Callable[[], None]) -> None:
+    def __init__(self, policy: ChunkPolicy, let_pass: Callable[[], None], failed: Callable[[Exception], None]) -> None:
         self._policy = policy
         self._let_pass = let_pass
+        self._failed = failed
 
     def reset(self) -> None:
         self._policy.reset()
 
     def predict(self, observation: Features, /) -> NDArray[np.float32]:
-        chunk = self._policy.predict(observation)
-        self._let_pass()
-        return chunk
+        return self._compute(lambda: self._policy.predict(observation))
 
     def guided_inference(
         self,
@@ -163,8 +182,17 @@ class _SlowPolicy:
         options: GuidanceOptions,
     ) -> NDArray[np.float32]:
         guided = cast(GuidedPolicy, self._policy)  # the executor asks for guidance only where the policy declares it
-        chunk = guided.guided_inference(
-            observation, prefix=prefix, delay=delay, execution_horizon=execution_horizon, options=options
+        return self._compute(
+            lambda: guided.guided_inference(
+                observation, prefix=prefix, delay=delay, execution_horizon=execution_horizon, options=options
+            )
         )
-        self._let_pass()
+
+    def _compute(self, infer: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        try:
+            chunk = infer()
+            self._let_pass()
+        except Exception as error:
+            self._failed(error)
+            raise
         return chunk
