@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,8 +114,18 @@ def observation_config(parameters: NodeParameters, policy: Policy) -> Observatio
     Raises:
         ConfigurationError: a feature that nothing can feed, or a camera that the policy does not have.
     """
+    return observation_of(parameters, policy.config.observed_features, policy.config.n_obs_steps)
+
+
+def observation_of(
+    parameters: NodeParameters, features: Mapping[str, FeatureSpec], n_obs_steps: int = 1
+) -> ObservationConfig:
+    """What to assemble for these features, be there a policy already or not. Sizes of images play no part.
+
+    Raises:
+        ConfigurationError: a feature that nothing can feed, or a camera that none of the features is of.
+    """
     observation = parameters.observation
-    features = policy.config.observed_features
     feeders = _camera_of_each_feature(parameters)
     environment = None
     cameras = []
@@ -152,7 +162,7 @@ def observation_config(parameters: NodeParameters, policy: Policy) -> Observatio
         tail_s=observation.tail_s,
         max_skew_s=observation.max_skew_s,
         future_tolerance_s=observation.future_tolerance_s,
-        n_obs_steps=policy.config.n_obs_steps,
+        n_obs_steps=n_obs_steps,
         dt_s=1.0 / parameters.execution.rate_hz,
         conflict_tolerance_rad=parameters.joints.conflict_tolerance,
     )
