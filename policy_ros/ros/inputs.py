@@ -16,11 +16,11 @@ from std_msgs.msg import Float64MultiArray
 from policy_ros.observation import CameraStream, ObservationAssembler, ObservationConfig
 from policy_ros.observation.config import JOINT_STREAM
 from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.topics import camera_topic
 from policy_ros.ros.clocks import LocalTime
 from policy_ros.ros.convert import compressed_image, raw_image, stamp_to_ns
 from policy_ros.ros.guarded import guarded
 from policy_ros.ros.qos import mismatch, sensor
-from policy_ros.ros.topics import camera_topic
 
 # Arm, gripper and base may each publish a part; more would only make a busy node look at old samples.
 _JOINT_DEPTH = 5

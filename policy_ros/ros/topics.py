@@ -9,12 +9,8 @@ from rclpy.node import Node
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from policy_ros.errors import ConfigurationError
-from policy_ros.parameters.node import CameraParameters, NodeParameters
-
-
-def camera_topic(name: str, camera: CameraParameters) -> str:
-    """The topic a camera is subscribed on."""
-    return camera.topic or f"camera/{name}/image_raw" + ("/compressed" if camera.compressed else "")
+from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.topics import camera_topic
 
 
 def check_topics(node: Node, parameters: NodeParameters) -> None:

@@ -28,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Imported name -> name in package.xml where they differ; what a system ROS 2 has as a system package.
 ROSDEP = {"numpy": "python3-numpy", "cv2": "python3-opencv", "yaml": "python3-yaml"}
 # Imported name -> name on PyPI where they differ.
-PYPI = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "rosbags": "rosbags"}
+PYPI = {"backports": "backports-zstd", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
 ROS = re.compile(
     r"rclpy|launch|launch_ros|cv_bridge|ament_index_python|builtin_interfaces|rcl_interfaces|\w+_msgs|std_srvs"
 )
