@@ -21,6 +21,7 @@ from policy_ros.ros.clocks import LocalTime
 from policy_ros.ros.convert import compressed_image, raw_image, stamp_to_ns
 from policy_ros.ros.guarded import guarded
 from policy_ros.ros.qos import mismatch, sensor
+from policy_ros.ros.topics import never_came
 
 # Arm, gripper and base may each publish a part; more would only make a busy node look at old samples.
 _JOINT_DEPTH = 5
@@ -78,11 +79,7 @@ class Inputs:
         if name not in self.topics:
             stream, joint = JOINT_STREAM, name.removeprefix(f"{JOINT_STREAM}/")
             subject = f"joint '{joint}'"
-        topic = self.topics[stream]
-        publishers = self._node.count_publishers(topic)
-        seen = f"{publishers} publisher{'s' if publishers != 1 else ''}" if publishers else "no publisher"
-        hint = f": {self.mismatches[stream]}" if stream in self.mismatches else ""
-        return f"{subject} never came on '{topic}' ({seen}){hint}"
+        return never_came(self._node, subject, self.topics[stream], self.mismatches.get(stream, ""))
 
     def _subscribe_camera(self, stream: CameraStream, parameters: NodeParameters) -> None:
         name, camera = stream.name, parameters.cameras[stream.name]

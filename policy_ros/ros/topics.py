@@ -32,3 +32,10 @@ def check_topics(node: Node, parameters: NodeParameters) -> None:
         except (InvalidTopicNameException, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ConfigurationError(f"{parameter}: expected a topic name, got '{topic}': {reason}") from None
+
+
+def never_came(node: Node, subject: str, topic: str, hint: str = "") -> str:
+    """One line about something that was expected on a topic: where, how many publishers, and a hint if there is one."""
+    publishers = node.count_publishers(topic)
+    seen = f"{publishers} publisher{'s' if publishers != 1 else ''}" if publishers else "no publisher"
+    return f"{subject} never came on '{topic}' ({seen})" + (f": {hint}" if hint else "")
