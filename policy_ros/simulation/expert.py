@@ -8,14 +8,14 @@ observation can imitate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy_ros.simulation.env import PickEnv
 from policy_ros.simulation.kinematics import radial_pose, wrap
-from policy_ros.simulation.physics import Point, World
+from policy_ros.simulation.physics import SUBSTEP_S, Point, World
 from policy_ros.simulation.task import SUCCESS_DISTANCE
 
 
@@ -50,6 +50,31 @@ class Expert:
         reach = _clip(radius - distance, self.lead)
         angles = world.arm.inverse(radial_pose(here + turn, max(self.retracted, distance + reach)))
         return np.array([*angles, gap], dtype=np.float32)
+
+    def plan(
+        self, world: World, goal: Point, in_force: NDArray[np.float64], rows: int, period_s: float
+    ) -> NDArray[np.float64]:
+        """This command and the following ones, foreseen in a copy of the world where every command acts a period late.
+
+        Args:
+            world: now; stays as it is.
+            goal: (x, y) [m], taken to stand still.
+            in_force: ``(4,)`` what the robot follows until the first of these commands acts [rad, m].
+            rows: how many.
+            period_s: between two commands, a multiple of ``SUBSTEP_S`` [s].
+
+        Returns:
+            ``(rows, 4)`` [rad, m]; the first row is :meth:`command`.
+        """
+        foreseen = replace(world, servos=[replace(servo) for servo in world.servos])
+        plan: list[NDArray[np.float64]] = []
+        while True:
+            plan.append(self.command(foreseen, goal).astype(np.float64))
+            if len(plan) == rows:
+                return np.stack(plan)
+            acting = (plan[-2] if len(plan) > 1 else in_force).tolist()
+            for _ in range(round(period_s / SUBSTEP_S)):
+                foreseen.substep(acting)
 
     def _wanted(self, world: World, goal: Point) -> tuple[float, float, float]:
         """Tool azimuth [rad], radius [m] and gap [m] to head for."""

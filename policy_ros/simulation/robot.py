@@ -111,10 +111,18 @@ class SimulatedRobot:
         # Only some environments say so in words; those end on success.
         self.success = bool(info.get("is_success", terminated))
 
-    def reset(self, *, keep_arm: bool) -> None:
-        """Draw a new task. ``keep_arm`` leaves the arm where it is, which other environments than ours cannot do."""
+    @property
+    def pick(self) -> PickEnv | None:
+        """Our own environment, for whoever may see the whole state; None for another one."""
+        return self._own
+
+    def reset(self, *, keep_arm: bool, seed: int | None = None) -> None:
+        """Draw a new task. ``keep_arm`` leaves the arm where it is, which other environments than ours cannot do.
+
+        With a ``seed`` and without ``keep_arm``, the task is the one of the environment's own ``reset(seed=seed)``.
+        """
         options = {"keep_arm": True} if keep_arm and self._own is not None else None
-        self._start(self._env.reset(options=options))
+        self._start(self._env.reset(seed=seed, options=options))
 
     def image(self, camera: str) -> Image:
         """What ``camera`` sees, ``(H, W, 3)`` uint8 RGB.

@@ -6,16 +6,20 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from support.checkpoints import CAMERA, JOINTS, retype, write_act
 from support.faulty_node import FAULT_FILE
 from support.holding import CAMERA_MAX_AGE_S, JOINT_MAX_AGE_S, TAIL_S
 from support.process import NodeProcess, remove_noted_segments
 from support.robot import FakeRobot
+from support.robot_client import PROFILE, RobotClient
 
 # 0 to 101 are usable on all systems.
 _DOMAINS = itertools.cycle(range(1, 101))
@@ -133,3 +137,51 @@ def start_faulty_node(start_node: StartNode, fault: Fault, checkpoint: Path, tmp
     path = retype(checkpoint, tmp_path / "faulty", "faulty")
     process = {"module": "support.faulty_node", "extra_environment": {FAULT_FILE: str(fault.file)}}
     return lambda **changes: start_node(process=process, policy__path=str(path), **changes)
+
+
+@pytest.fixture
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared memory large enough for pictures, in this process and in the bridge's."""
+    file = tmp_path / "fastdds.xml"
+    file.write_text(PROFILE)
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(file))
+
+
+@pytest.fixture
+def client(domain_id: int, profile: None) -> Iterator[RobotClient]:
+    client = RobotClient(domain_id)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def start_bridge(domain_id: int, profile: None, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Starts the bridge with the parameters given, ``__`` for a dot; ends it after the test."""
+    started: list[subprocess.Popen] = []
+
+    def start(**parameters: object) -> subprocess.Popen:
+        values = {name.replace("__", "."): value for name, value in parameters.items()}
+        file = tmp_path / "parameters.yaml"
+        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
+        command = [sys.executable, "-m", "policy_ros.ros.simulated_robot"]
+        if values:
+            command += ["--ros-args", "--params-file", str(file)]
+        started.append(
+            subprocess.Popen(
+                command,
+                env={**os.environ, "ROS_DOMAIN_ID": str(domain_id), "RCUTILS_LOGGING_USE_STDOUT": "0"},
+                cwd=tmp_path,  # not the source tree, which has no messages
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()  # a killed process would leave shared memory behind
+        try:
+            process.communicate(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()

@@ -3,202 +3,27 @@
 
 from __future__ import annotations
 
-import array
 import math
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-import rclpy
-import yaml
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
-from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
-from std_srvs.srv import Trigger
-from support.waiting import BUSY_FACTOR
+from support.robot_client import ARM, START_S
+from support.robot_client import RobotClient as Client
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_ros.simulation.env import PickEnv
 from policy_ros.simulation.kinematics import radial_pose
 
-ARM = ["joint1", "joint2", "joint3"]
-START_S = 30.0
-PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
-<dds xmlns="http://www.eprosima.com">
-  <profiles>
-    <transport_descriptors>
-      <transport_descriptor>
-        <transport_id>large_shared_memory</transport_id>
-        <type>SHM</type>
-        <segment_size>16777216</segment_size>
-      </transport_descriptor>
-      <transport_descriptor>
-        <transport_id>udp</transport_id>
-        <type>UDPv4</type>
-      </transport_descriptor>
-    </transport_descriptors>
-    <participant profile_name="large_images" is_default_profile="true">
-      <rtps>
-        <userTransports>
-          <transport_id>large_shared_memory</transport_id>
-          <transport_id>udp</transport_id>
-        </userTransports>
-        <useBuiltinTransports>false</useBuiltinTransports>
-      </rtps>
-    </participant>
-  </profiles>
-</dds>
-"""
-
-
-class Client:
-    """A node that listens to the robot and commands it; callbacks run while a test waits."""
-
-    def __init__(self, domain_id: int) -> None:
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain_id)
-        self.node = rclpy.create_node("client", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self.received: dict[str, list] = defaultdict(list)
-        self.listen(JointState, "joint_states")
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.received["diagnostics"].append, 10)
-        self.trajectories = self.node.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", 1)
-        self.arm_positions = self.node.create_publisher(Float64MultiArray, "arm_controller/commands", 1)
-        self.gripper = self.node.create_publisher(Float64MultiArray, "gripper_controller/commands", 1)
-
-    def listen(self, message_type: type, topic: str) -> None:
-        def keep(message) -> None:
-            messages = self.received[topic]
-            messages.append(message)
-            if message_type is Image and len(messages) > 2:
-                messages[-3].data = array.array("B")  # the stamp is enough; pixels of the newest two only
-
-        self.node.create_subscription(message_type, topic, keep, qos_profile_sensor_data)
-
-    def wait_for(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
-        timeout_s *= BUSY_FACTOR
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def wait_for_robot(self) -> None:
-        self.wait_for(lambda: self.received["joint_states"], START_S, "joint states")
-
-    def wait_for_subscriber(self, publisher) -> None:
-        self.wait_for(lambda: publisher.get_subscription_count() > 0, 10.0, f"a subscriber of {publisher.topic_name}")
-
-    def positions(self) -> np.ndarray:
-        return np.array(self.received["joint_states"][-1].position)
-
-    def diagnostics(self) -> dict[str, str]:
-        """Values of the newest entry about the robot; empty before the first."""
-        if not self.received["diagnostics"]:
-            return {}
-        return {value.key: value.value for value in self.received["diagnostics"][-1].status[0].values}
-
-    def robot_diagnostic(self) -> str:
-        """Message of the newest entry about the robot."""
-        return self.received["diagnostics"][-1].status[0].message if self.received["diagnostics"] else ""
-
-    def call_reset(self) -> Trigger.Response:
-        client = self.node.create_client(Trigger, "simulated_robot/reset")
-        self.wait_for(client.service_is_ready, 10.0, "the reset service")
-        future = client.call_async(Trigger.Request())
-        self.wait_for(future.done, 10.0, "the reset's answer")
-        return future.result()
-
-    def set_parameter(self, name: str, value: object) -> str:
-        """Set a parameter of the bridge; the reason of a refusal, or an empty string."""
-        client = self.node.create_client(SetParameters, "simulated_robot/set_parameters")
-        self.wait_for(client.service_is_ready, 10.0, "the parameter service")
-        parameter = Parameter(name, Parameter.Type.STRING_ARRAY if value == [] else None, value)
-        future = client.call_async(SetParameters.Request(parameters=[parameter.to_parameter_msg()]))
-        self.wait_for(future.done, 10.0, "the parameter service's answer")
-        return future.result().results[0].reason
-
-    def wait_for_more(self, topic: str, count: int = 5) -> None:
-        """Until so many messages came from now on."""
-        seen = len(self.received[topic])
-        self.wait_for(lambda: len(self.received[topic]) >= seen + count, 10.0, f"{count} messages on {topic}")
-
-    def command_arm(self, positions: list[float], seconds: float = 1.0, **changes: object) -> None:
-        point = JointTrajectoryPoint(
-            positions=positions,
-            velocities=[0.0] * len(positions),
-            time_from_start=Duration(sec=int(seconds), nanosec=round(seconds % 1 * 1e9)),
-        )
-        self.trajectories.publish(JointTrajectory(**{"joint_names": ARM, "points": [point], **changes}))
-
-    def close(self) -> None:
-        self._executor.shutdown(timeout_sec=1.0)
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-
-@pytest.fixture
-def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shared memory large enough for pictures, in this process and in the bridge's."""
-    file = tmp_path / "fastdds.xml"
-    file.write_text(PROFILE)
-    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(file))
-
-
-@pytest.fixture
-def client(domain_id: int, profile: None) -> Iterator[Client]:
-    client = Client(domain_id)
-    yield client
-    client.close()
-
-
 StartBridge = Callable[..., subprocess.Popen]
-
-
-@pytest.fixture
-def start_bridge(domain_id: int, profile: None, tmp_path: Path) -> Iterator[StartBridge]:
-    """Starts the bridge with the parameters given, ``__`` for a dot; ends it after the test."""
-    started: list[subprocess.Popen] = []
-
-    def start(**parameters: object) -> subprocess.Popen:
-        values = {name.replace("__", "."): value for name, value in parameters.items()}
-        file = tmp_path / "parameters.yaml"
-        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
-        command = [sys.executable, "-m", "policy_ros.ros.simulated_robot"]
-        if values:
-            command += ["--ros-args", "--params-file", str(file)]
-        started.append(
-            subprocess.Popen(
-                command,
-                env={**os.environ, "ROS_DOMAIN_ID": str(domain_id), "RCUTILS_LOGGING_USE_STDOUT": "0"},
-                cwd=tmp_path,  # not the source tree, which has no messages
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.terminate()  # a killed process would leave shared memory behind
-        try:
-            process.communicate(timeout=10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
 
 
 def stamp_s(message: JointState | Image | DiagnosticArray) -> float:

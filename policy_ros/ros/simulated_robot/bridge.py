@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -22,20 +24,29 @@ from policy_ros.ros.declare import DeclaredParameters
 from policy_ros.ros.diagnostics import OK, WARN, status
 from policy_ros.ros.qos import LATCHED, STATUS
 from policy_ros.ros.simulated_robot.controllers import SimulatedControllers
+from policy_ros.ros.simulated_robot.demonstrator import Demonstrator
+from policy_ros.ros.simulated_robot.episodes import EpisodePublisher
 from policy_ros.ros.simulated_robot.outputs import CameraPublisher, JointStatePublisher
 from policy_ros.ros.simulated_robot.parameters import (
+    ControllerParameters,
     SimulatedRobotParameters,
+    check_expert,
     check_faults,
     controllers_for,
     describe_faults,
+    episode_rules,
     robot_config,
 )
+from policy_ros.simulation.disturbance import Disturbance
+from policy_ros.simulation.kinematics import ARM_JOINTS
+from policy_ros.simulation.referee import Decision, Referee, Verdict
 from policy_ros.simulation.robot import SimulatedRobot
 from policy_ros.simulation.schedule import Job, Schedule
 
 _NS = 1_000_000_000
 _JOIN_S = 3.0  # one picture on a busy machine takes a good part of a second
 _MAX_STEPS_IN_ARREARS = 20
+_DISTURBANCE_S = 0.3  # a push comes and goes within about a second
 
 
 class SimulatedRobotBridge:
@@ -58,23 +69,28 @@ class SimulatedRobotBridge:
             applied=self._apply,
         )
         self._parameters: SimulatedRobotParameters = declared.read()
+        check_expert(self._parameters)
         self._robot = SimulatedRobot(robot_config(self._parameters))
         check_faults(self._parameters.faults, self._robot.cameras)
         self._clock_source = SteadyClock()
         self._start_ns = self._clock_source.now_ns()
         self._steps = 0
-        self._episodes, self._successes = 1, 0
-        self._episode_s = self._solved_s = 0.0
+        self._referee = Referee(episode_rules(self._parameters))
         self._reset_wanted = threading.Event()
+        controllers = controllers_for(self._parameters, self._robot.joints)
         self._controllers = SimulatedControllers(
             node,
-            controllers_for(self._parameters, self._robot.joints),
+            controllers,
             self._robot.joints,
             self._robot.positions,
             steady_ns=self._motion_ns,
             ros_ns=self._stamp_ns,
         )
         self._create_outputs()
+        self._demonstrator: Demonstrator | None = None
+        self._disturbance: Disturbance | None = None
+        if self._parameters.expert:
+            self._create_expert(controllers)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._loop = threading.Thread(target=self._run, name="simulation", daemon=True)
@@ -92,12 +108,20 @@ class SimulatedRobotBridge:
             )
             for name in self._robot.cameras
         }
+        self._episodes = EpisodePublisher(self._node, parameters.task)
         self._clock = self._node.create_publisher(ClockMessage, "/clock", 1) if parameters.publish_clock else None
         self._diagnostics = self._node.create_publisher(DiagnosticArray, "/diagnostics", STATUS)
         self._node.create_service(Trigger, "~/reset", self._on_reset)
         if self._robot.description is not None:
             latched = self._node.create_publisher(String, "robot_description", LATCHED)
             latched.publish(String(data=self._robot.description))
+
+    def _create_expert(self, controllers: Mapping[str, ControllerParameters]) -> None:
+        parameters, joints = self._parameters, self._robot.joints
+        self._demonstrator = Demonstrator(self._node, self._robot, controllers, parameters.expert_rate_hz)
+        if parameters.expert_noise > 0.0:
+            deviation = np.array([parameters.expert_noise if joint in ARM_JOINTS else 0.0 for joint in joints])
+            self._disturbance = Disturbance(deviation, _DISTURBANCE_S, parameters.seed)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -139,6 +163,8 @@ class SimulatedRobotBridge:
         step_ns = round(_NS / self._robot.step_hz)
         self._steps_per_joint_state = max(1, round(self._robot.step_hz / self._parameters.joint_state_hz))
         jobs = [Job(step_ns, self._step, max_catch_up=_MAX_STEPS_IN_ARREARS)]
+        if self._demonstrator is not None:
+            jobs.append(Job(round(_NS / self._parameters.expert_rate_hz), self._demonstrate))
         camera_ns = round(_NS / self._parameters.camera_hz)
         for index, name in enumerate(self._cameras):
             # Spread over the period, so that two pictures do not delay one step.
@@ -150,38 +176,44 @@ class SimulatedRobotBridge:
     def _step(self) -> None:
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
-            self._begin_episode()
-        self._robot.step(self._controllers.setpoints(self._motion_ns(), self._robot.period_s))
+            self._obey(self._referee.request())
+        setpoints = self._controllers.setpoints(self._motion_ns(), self._robot.period_s)
+        if self._disturbance is not None and self._referee.running:
+            setpoints = setpoints + self._disturbance.advance(self._robot.period_s)
+        self._robot.step(setpoints)
         self._steps += 1
         if self._clock is not None:
             self._clock.publish(ClockMessage(clock=ns_to_stamp(self._stamp_ns())))
         if self._steps % self._steps_per_joint_state == 0 and not self._parameters.faults.silent_joint_states:
             self._joint_states.publish(self._robot.positions, self._robot.velocities, self._stamp_ns())
-        self._referee()
+        self._obey(self._referee.advance(self._robot.success, self._robot.period_s))
 
-    def _referee(self) -> None:
-        """Notice success, and draw the next task when this one is over."""
-        self._episode_s += self._robot.period_s
-        if self._solved_s > 0.0:  # stays solved, whatever happens in the moment after
-            self._solved_s += self._robot.period_s
-        elif self._robot.success:
-            self._solved_s = self._robot.period_s
-            self._successes += 1
-            self._node.get_logger().info(f"episode {self._episodes}: solved after {self._episode_s:.1f} s")
-        if not self._parameters.auto_reset:
-            return
-        if self._solved_s > self._parameters.success_hold_s or self._episode_s > self._parameters.episode_timeout_s:
-            self._begin_episode()
+    def _obey(self, verdicts: Sequence[Verdict]) -> None:
+        """Do what the referee says, and tell others."""
+        for verdict in verdicts:
+            if verdict.decision is Decision.DRAW:
+                self._draw_task(verdict.index)
+            elif verdict.decision is Decision.SOLVED:
+                text = f"episode {verdict.index}: solved after {self._referee.elapsed_s:.1f} s"
+                self._node.get_logger().info(text)
+            self._episodes.publish(verdict, self._stamp_ns())
 
-    def _begin_episode(self) -> None:
-        keep_arm = not self._parameters.reset_arm
-        before = self._robot.positions
-        self._robot.reset(keep_arm=keep_arm)
-        self._episodes += 1
-        self._episode_s = self._solved_s = 0.0
+    def _draw_task(self, index: int) -> None:
+        parameters, before = self._parameters, self._robot.positions
+        seed = parameters.seed + index
+        seeded = parameters.seed_episodes or index == 0
+        self._robot.reset(keep_arm=not parameters.reset_arm, seed=seed if seeded else None)
         after = self._robot.positions
         if not (before == after).all():
             self._controllers.reset(after)
+        if self._demonstrator is not None:
+            self._demonstrator.restart()
+        if self._disturbance is not None:
+            self._disturbance.restart(seed)
+
+    def _demonstrate(self) -> None:
+        if self._demonstrator is not None and self._referee.running:
+            self._demonstrator.publish(self._stamp_ns())
 
     def _take_picture(self, name: str) -> None:
         faults, stamp_ns = self._parameters.faults, self._stamp_ns()
@@ -199,8 +231,8 @@ class SimulatedRobotBridge:
             "joint_states.published": self._joint_states.published,
             "commands_received": self._controllers.received,
             "commands_refused": self._controllers.refused,
-            "episodes": self._episodes,
-            "successes": self._successes,
+            "episodes": self._referee.started,
+            "successes": self._referee.successes,
         }
         faults = describe_faults(self._parameters.faults)
         entry = status(f"{self._node.get_name()}: robot", WARN if faults else OK, faults or "running", values)
@@ -227,6 +259,9 @@ class SimulatedRobotBridge:
         self._parameters = parameters
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._reset_wanted.set()
-        response.success, response.message = True, "a new task is drawn with the next step"
+        response.success = not self._referee.finished
+        response.message = f"all {self._parameters.episodes} episodes are over"
+        if response.success:
+            self._reset_wanted.set()
+            response.message = "a new task is drawn with the next step"
         return response

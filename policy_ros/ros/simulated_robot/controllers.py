@@ -92,16 +92,12 @@ class SimulatedControllers:
                 positions,
                 allow_nonzero_velocity_at_end=parameters.allow_nonzero_velocity_at_trajectory_end,
             )
-            topic = parameters.topic or f"{name}/joint_trajectory"
-            self._node.create_subscription(
-                JointTrajectory, topic, guarded(self._node, partial(self._follow, name, follower)), COMMANDS
-            )
+            callback = guarded(self._node, partial(self._follow, name, follower))
+            self._node.create_subscription(JointTrajectory, parameters.command_topic(name), callback, COMMANDS)
             return follower, limiter, columns
         forwarder = PositionForwarder(parameters.joints, positions)
-        topic = parameters.topic or f"{name}/commands"
-        self._node.create_subscription(
-            Float64MultiArray, topic, guarded(self._node, partial(self._forward, name, forwarder)), COMMANDS
-        )
+        callback = guarded(self._node, partial(self._forward, name, forwarder))
+        self._node.create_subscription(Float64MultiArray, parameters.command_topic(name), callback, COMMANDS)
         return forwarder, limiter, columns
 
     def _follow(self, name: str, follower: JointTrajectoryFollower, message: JointTrajectory) -> None:

@@ -10,7 +10,11 @@ from policy_ros.errors import ConfigurationError, closest
 from policy_ros.parameters.schema import group, json_object, named_groups, parameter
 from policy_ros.simulation import ENVIRONMENT_ID
 from policy_ros.simulation.kinematics import ARM_JOINTS, GRIPPER_JOINT, JOINT_NAMES
+from policy_ros.simulation.physics import SUBSTEP_S
+from policy_ros.simulation.referee import Rules
 from policy_ros.simulation.robot import RobotConfig
+
+TASK = "put the puck on the goal"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class ControllerParameters:
     allow_nonzero_velocity_at_trajectory_end: bool = parameter(
         False, "Accept a trajectory that does not come to rest, as in ros2_controllers"
     )
+
+    def command_topic(self, name: str) -> str:
+        """The topic, for a controller of this name."""
+        return self.topic or f"{name}/{'joint_trajectory' if self.type == 'joint_trajectory' else 'commands'}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,9 @@ class SimulatedRobotParameters:
     env_id: str = parameter(ENVIRONMENT_ID, "Registered gymnasium environment with pixels and a joint vector")
     env_kwargs: str = parameter("", 'JSON object of further arguments of the environment, e.g. `{"goal_speed": 0.03}`')
     seed: int = parameter(0, "Seed of the first episode", minimum=0)
+    seed_episodes: bool = parameter(
+        False, "Seed every episode by itself: seed, seed + 1, …; else the random numbers of the first one go on"
+    )
     step_hz: float = parameter(
         0.0, "Steps of the environment. 0: 100 for our own, else its render_fps", unit="Hz", minimum=0.0, maximum=1000.0
     )
@@ -70,9 +81,25 @@ class SimulatedRobotParameters:
     jpeg_quality: int = parameter(90, "Of compressed pictures", minimum=1, maximum=100)
     publish_clock: bool = parameter(False, "Publish simulated time on `/clock` and stamp with it")
     auto_reset: bool = parameter(True, "Draw a new task after a success or at the end of an episode's time")
+    start_on_request: bool = parameter(False, "The first episode begins with a call of `~/reset`, not at once")
+    episodes: int = parameter(0, "Episodes after which no other is begun. 0: without end", minimum=0)
+    episode_pause_s: float = parameter(
+        0.0, "Between the moment a task is put on the table and the start of its episode", unit="s", minimum=0.0
+    )
+    task: str = parameter(TASK, "What is to be done, in the words of the topic `episode`")
     reset_arm: bool = parameter(False, "A new task also puts the arm back at its start, in a jump")
     success_hold_s: float = parameter(1.0, "A solved task stays so long before the next one", unit="s", minimum=0.0)
     episode_timeout_s: float = parameter(30.0, "A task not solved within this time is given up", unit="s", minimum=0.1)
+    expert: bool = parameter(False, "A scripted expert solves the tasks of `policy_ros/Pick-v0` on the command topics")
+    expert_rate_hz: float = parameter(50.0, "Rate of the expert's commands", unit="Hz", minimum=1.0, maximum=200.0)
+    expert_noise: float = parameter(
+        0.0,
+        "Push the arm's joints off the expert's course by a smooth random offset of this standard deviation, which is "
+        "not in the commands; 0.01 to 0.02 makes demonstrations of recovering",
+        unit="rad",
+        minimum=0.0,
+        maximum=0.1,
+    )
     controllers: Mapping[str, ControllerParameters] = named_groups(ControllerParameters)
     faults: FaultParameters = group(FaultParameters)
 
@@ -100,6 +127,34 @@ def robot_config(parameters: SimulatedRobotParameters) -> RobotConfig:
         image_size=(height, width) if height else None,
         image_noise=parameters.image_noise,
     )
+
+
+def episode_rules(parameters: SimulatedRobotParameters) -> Rules:
+    """When episodes begin and end."""
+    return Rules(
+        timeout_s=parameters.episode_timeout_s,
+        success_hold_s=parameters.success_hold_s,
+        pause_s=parameters.episode_pause_s,
+        on_request=parameters.start_on_request,
+        goes_on=parameters.auto_reset,
+        episodes=parameters.episodes,
+    )
+
+
+def check_expert(parameters: SimulatedRobotParameters) -> None:
+    """Refuse what cannot be demonstrated.
+
+    Raises:
+        ConfigurationError: noise without an expert, or a rate that the physics cannot keep.
+    """
+    if parameters.expert_noise > 0.0 and not parameters.expert:
+        raise ConfigurationError(f"expert_noise {parameters.expert_noise:g}: expected expert: true with it, got false")
+    substeps = 1.0 / (SUBSTEP_S * parameters.expert_rate_hz)
+    if abs(substeps - round(substeps)) > 1e-6:
+        raise ConfigurationError(
+            f"expert_rate_hz: expected a whole fraction of {1.0 / SUBSTEP_S:g} Hz (100, 50, 40, 25, …), "
+            f"got {parameters.expert_rate_hz:g}"
+        )
 
 
 def controllers_for(parameters: SimulatedRobotParameters, joints: Sequence[str]) -> dict[str, ControllerParameters]:
