@@ -85,9 +85,8 @@ def _topic(bag: Bag, topic: str | None) -> str | None:
     candidates = [each.name for each in bag.topics.values() if each.type == EPISODE_TYPE]
     if topic is not None:
         if topic not in candidates:
-            raise BagError(
-                f"{bag.path}: topic '{topic}': expected {EPISODE_TYPE}, got {', '.join(candidates) or 'none'}"
-            )
+            there = ", ".join(candidates) or "none"
+            raise BagError(f"{bag.path}: expected topic '{topic}' of type {EPISODE_TYPE}, got {there}")
         return topic
     if len(candidates) > 1:
         raise BagError(f"{bag.path}: expected one topic of type {EPISODE_TYPE}, got {', '.join(candidates)}; name one")
