@@ -39,6 +39,10 @@ class ActionError(PolicyRosError):
     """A policy returned actions of the wrong shape or with values that are not finite."""
 
 
+class TrainingError(PolicyRosError):
+    """A training cannot begin, go on or resume."""
+
+
 _LISTED = 12
 
 

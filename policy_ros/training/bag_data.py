@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags as the data of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policy_ros.data import FeatureSpec, FeatureType
+from policy_ros.errors import TrainingError
+from policy_ros.parameters.files import read_parameters
+from policy_ros.parameters.node import NodeParameters
+from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.features import features_to_json
+from policy_ros.policies.normalization import Statistics
+from policy_ros.policies.registry import POLICY_REGISTRY
+from policy_ros.policies.relative import RelativeActions
+from policy_ros.training.dataset import DatasetOptions, DatasetPlan, Part, declared_features
+from policy_ros.training.loading import Sample, Shard
+from policy_ros.training.options import TrainingOptions
+from policy_ros.training.planning import plan_dataset
+from policy_ros.training.policy_options import policy_options
+from policy_ros.training.statistics import compute_statistics
+from policy_ros.training.stream import SampleStream
+
+_ANY_SIDE = 96  # of an image, where only the length of a chunk is asked for
+
+
+def open_bag_data(options: TrainingOptions, say: Callable[[str], None]) -> BagData:
+    """Look through the bags that options name.
+
+    Raises:
+        PolicyRosError: a file or a bag cannot be used, or bags do not go together; the message names it.
+    """
+    parameters = read_parameters(*options.params_file)
+    dataset = _dataset_options(options, parameters)
+    say(f"looking through {len(options.bags)} bags")
+    plan = plan_dataset([Path(bag) for bag in options.bags], parameters, dataset)
+    if not any(map(len, plan.training)):
+        raise TrainingError(f"{options.bags[0]}{_more(options.bags)}: expected samples to train on, found none")
+    return BagData(plan, say)
+
+
+class BagData:
+    """A planned data set; see :class:`policy_ros.training.source.TrainingData`."""
+
+    def __init__(self, plan: DatasetPlan, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._say = say
+
+    @property
+    def parameters(self) -> NodeParameters:
+        """Of the node."""
+        return self._plan.parameters
+
+    @property
+    def features(self) -> Mapping[str, FeatureSpec]:
+        """Inputs and ``action``."""
+        return self._plan.features
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether an episode was kept apart."""
+        return any(map(len, self._plan.validation))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was left out or looks odd."""
+        return tuple(self._plan.problems)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Bags, episodes, numbers of samples, features, and the parameters that cut samples out of bags."""
+        plan, parameters = self._plan, dataclasses.asdict(self._plan.parameters)
+        cutting = ("joints", "cameras", "observation", "outputs")
+        return {
+            "rate_hz": plan.parameters.execution.rate_hz,
+            "features": features_to_json(plan.features),
+            "training": _summary(plan.training),
+            "validation": _summary(plan.validation),
+            "parameters": {name: parameters[name] for name in cutting},
+        }
+
+    def statistics(self, config: PolicyConfig, relative: RelativeActions | None) -> Statistics:
+        """One pass over the training samples."""
+        self._say(f"computing statistics of {sum(map(len, self._plan.training))} samples")
+        return compute_statistics(self._plan, relative=relative)
+
+    def training(self, config: PolicyConfig, *, epoch: int, skip: int, shard: Shard) -> Iterable[Sample]:
+        """Shuffled."""
+        plan = self._plan
+        return SampleStream(
+            plan.training, plan.parameters, plan.options, shuffle=True, epoch=epoch, skip=skip, shard=shard
+        )
+
+    def validation(self, config: PolicyConfig, *, samples: int, shard: Shard) -> Iterable[Sample]:
+        """Evenly spaced in time, one episode after the other."""
+        plan = self._plan
+        every = max(1, -(-sum(map(len, plan.validation)) // samples))
+        parts = [dataclasses.replace(part, points=part.points[::every]) for part in plan.validation]
+        return SampleStream(parts, plan.parameters, plan.options, shuffle=False, shard=shard)
+
+
+def _dataset_options(options: TrainingOptions, parameters: NodeParameters) -> DatasetOptions:
+    height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
+    dataset = DatasetOptions(
+        chunk_size=1,
+        image_size=height_width,
+        stride=options.stride,
+        validation_fraction=options.val_fraction,
+        seed=options.seed,
+        shuffle_buffer=options.shuffle_buffer,
+        interleave=options.interleave,
+        action_topic=options.action_topic or None,
+        max_action_gap_s=options.max_action_gap_s,
+        environment_dim=options.environment_dim,
+        failures=options.failures,
+    )
+    config = _config(options, declared_features(parameters, dataset))
+    return dataclasses.replace(dataset, chunk_size=config.chunk_size, n_obs_steps=config.n_obs_steps)
+
+
+def _config(options: TrainingOptions, features: Mapping[str, FeatureSpec]) -> PolicyConfig:
+    """The policy's configuration before the size of images is known."""
+    sized = {
+        key: FeatureSpec(spec.type, (spec.shape[0], *(side or _ANY_SIDE for side in spec.shape[1:])))
+        if spec.type is FeatureType.VISUAL
+        else spec
+        for key, spec in features.items()
+    }
+    return POLICY_REGISTRY.get(options.policy).config_class.from_dict(policy_options(options, sized))
+
+
+def _summary(parts: Sequence[Part]) -> dict[str, Any]:
+    episodes = {(str(part.episode.bag_path), part.episode.index) for part in parts}
+    return {
+        "episodes": len(episodes),
+        "samples": sum(map(len, parts)),
+        "bags": sorted({path for path, _ in episodes}),
+    }
+
+
+def _more(bags: Sequence[str]) -> str:
+    return f" and {len(bags) - 1} more" if len(bags) > 1 else ""
