@@ -38,7 +38,7 @@ class DatasetOptions:
     Attributes:
         chunk_size: H, rows of actions in a sample.
         n_obs_steps: T, observations in a sample, the current one included.
-        image_size: height and width that the policy resizes images to; samples hold them as recorded. None: as recorded.
+        image_size: height and width that the policy resizes images to, which samples hold as recorded; None: the same.
         stride: take every n-th point of the grid.
         validation_fraction: share of the episodes that validate.
         seed: of split, order and what statistics look at.

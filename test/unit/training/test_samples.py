@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples of a bag equal those of a brute-force reading of the same events, none of which went through a bag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.demonstrations import (
+    ARM,
+    ARM_COMMANDS,
+    GRIPPER_COMMANDS,
+    PARAMETERS,
+    Event,
+    demonstration,
+    write,
+)
+
+from policy_ros.controllers import CommandRefused, JointTrajectoryFollower, Trajectory, TrajectoryPoint
+from policy_ros.data import Observation
+from policy_ros.observation import NotReady, ObservationAssembler, default_decoder
+from policy_ros.parameters.build import action_scaling
+from policy_ros.training.dataset import DatasetOptions
+from policy_ros.training.planning import plan_dataset
+from policy_ros.training.reading import Bags, dataset_observation
+from policy_ros.training.samples import Point
+
+RATE_HZ = PARAMETERS.execution.rate_hz
+PERIOD_NS = 1e9 / RATE_HZ
+
+
+class BruteForce:
+    """Everything anew for every moment."""
+
+    def __init__(self, events: Sequence[Event], options: DatasetOptions) -> None:
+        self.events, self.options = events, options
+        complete = [
+            event.log_ns
+            for event in events
+            if not self.assembler(event.log_ns).missing() and self.setpoint(event.log_ns) is not None
+        ]
+        self.origin_ns = complete[0]
+        self.last_ns = events[-1].log_ns
+
+    def time_ns(self, index: int) -> int:
+        return self.origin_ns + round(index * PERIOD_NS)
+
+    def assembler(self, time_ns: int) -> ObservationAssembler:
+        assembler = ObservationAssembler(dataset_observation(PARAMETERS, self.options), default_decoder())
+        for event in self.events:
+            if event.log_ns <= time_ns and event.push is not None and not event.lossy:
+                event.push(assembler)
+        return assembler
+
+    def setpoint(self, time_ns: int) -> np.ndarray | None:
+        commands = [event for event in self.events if event.log_ns <= time_ns]
+        gripper = [event.positions[0] for event in commands if event.topic == GRIPPER_COMMANDS]
+        follower = None
+        measured: dict[str, float] = {}
+        for event in commands:
+            if event.topic == "/joint_states":
+                measured.update(zip(event.message.name, event.positions, strict=True))
+            if event.topic == ARM_COMMANDS and follower is None and set(ARM) <= set(measured):
+                follower = JointTrajectoryFollower(ARM, np.array([measured[name] for name in ARM]))
+            if event.topic == ARM_COMMANDS and follower is not None:
+                try:
+                    follower.accept(trajectory(event.message), event.log_ns)
+                except CommandRefused:
+                    pytest.fail("the demonstration has commands that nobody would follow")
+        if follower is None or not gripper:
+            return None
+        return np.array([*follower.sample(time_ns)[0], gripper[-1]])
+
+    def observation(self, index: int) -> Observation | None:
+        before_ns = self.time_ns(index - 1) if index else self.origin_ns - 1
+        now_ns = self.time_ns(index)
+        if any(event.lossy and max(before_ns, self.origin_ns) < event.log_ns <= now_ns for event in self.events):
+            return None
+        try:
+            return self.assembler(now_ns).assemble(now_ns)
+        except NotReady:
+            return None
+
+    def actions(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        times = [self.time_ns(index + 1 + i) for i in range(self.options.chunk_size)]
+        is_pad = np.array([time > self.last_ns for time in times])
+        rows = [self.setpoint(time) for time in times if time <= self.last_ns]
+        rows += [rows[-1]] * int(is_pad.sum())
+        return action_scaling(PARAMETERS).to_policy(np.array(rows)), is_pad
+
+
+def trajectory(message: object) -> Trajectory:
+    stamp = message.header.stamp
+    points = [
+        TrajectoryPoint(p.time_from_start.sec * 10**9 + p.time_from_start.nanosec, p.positions, p.velocities)
+        for p in message.points
+    ]
+    return Trajectory(message.joint_names, points, start_ns=stamp.sec * 10**9 + stamp.nanosec)
+
+
+def points_of_bag(bag: Path, options: DatasetOptions) -> list[Point]:
+    plan = plan_dataset([bag], PARAMETERS, options)
+    (part,) = plan.training
+    return list(Bags(PARAMETERS, options, default_decoder()).read(part, frozenset(part.points.tolist())))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("n_obs_steps", "chunk_size", "stride"), [(1, 7, 1), (3, 50, 2)])
+def test_samples_of_a_bag_are_to_the_byte_those_of_the_pushed_events(
+    tmp_path: Path, seed: int, n_obs_steps: int, chunk_size: int, stride: int
+):
+    events = demonstration(seed=seed, seconds=1.2, lossy=True)
+    options = DatasetOptions(chunk_size=chunk_size, n_obs_steps=n_obs_steps, stride=stride)
+    expected = BruteForce(events, options)
+
+    points = points_of_bag(write(tmp_path / "bag", events), options)
+
+    candidates = [k for k in range(0, 100, stride) if expected.time_ns(k + 1) <= expected.last_ns]
+    samples = {k: observation for k in candidates if (observation := expected.observation(k)) is not None}
+    assert len(samples) > 5
+    assert [point.index for point in points] == list(samples)
+    for point in points:
+        features = samples[point.index].features
+        assert point.time_ns == expected.time_ns(point.index)
+        assert point.observation.stamps_ns == samples[point.index].stamps_ns
+        assert set(point.observation.features) == set(features)
+        for key, value in features.items():
+            got = point.observation.features[key]
+            assert (got.dtype, got.shape, got.tobytes()) == (value.dtype, value.shape, value.tobytes()), key
+        actions, is_pad = expected.actions(point.index)
+        assert point.actions.dtype == np.float32
+        np.testing.assert_array_equal(point.actions, actions)
+        np.testing.assert_array_equal(point.is_pad, is_pad)
