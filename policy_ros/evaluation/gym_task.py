@@ -53,6 +53,7 @@ class GymTask(Task):
             n_obs_steps=policy.config.n_obs_steps,
             state_scaling=state_scaling,
         )
+        self._env_id = options.env_id
         self._paths = _paths(options.env_id, env.observation_space, camera_feature)
 
     @property
@@ -81,6 +82,18 @@ class GymTask(Task):
         if position is None or np.shape(position) != self.action_shape:
             return None
         return np.array(position, dtype=np.float64)
+
+    def reset(self, seed: int) -> None:
+        """Begin the episode of this seed.
+
+        Raises:
+            ConfigurationError: the environment fails at it, as those do that draw and find no display.
+        """
+        try:
+            super().reset(seed)
+        except Exception as error:  # somebody else's environment may raise anything
+            hint = "; without a display set MUJOCO_GL=egl" if self._env_id.startswith("gym_aloha/") else ""
+            raise ConfigurationError(f"{self._env_id}: cannot begin an episode: {error}{hint}") from error
 
     def snapshot(self) -> Snapshot:
         """A copy of what the environment delivered with its last step."""

@@ -15,6 +15,7 @@ from policy_ros.errors import ConfigurationError, PolicyRosError
 # An environment is registered by importing its package. An id can come from anybody in the ROS domain, so it
 # never names a module: its namespace is looked up here, and among the installed entry points of the group.
 _REGISTERING_MODULES = {"gym_aloha": "gym_aloha", "gym_pusht": "gym_pusht"}
+_INSTALLING = {"gym_aloha": "pip install gym-aloha", "gym_pusht": "pip install 'policy_ros[pusht]'"}
 ENTRY_POINT_GROUP = "policy_ros.environments"
 
 
@@ -45,6 +46,12 @@ def make_environment(env_id: str, arguments: Mapping[str, Any]) -> gymnasium.Env
 def _register(namespace: str) -> None:
     """Import what registers the environments of a namespace, if we know it."""
     if namespace in _REGISTERING_MODULES:
-        importlib.import_module(_REGISTERING_MODULES[namespace])
+        try:
+            importlib.import_module(_REGISTERING_MODULES[namespace])
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"env_id {namespace}/…: expected {namespace} installed, found no module {error.name}: "
+                f"{_INSTALLING[namespace]}"
+            ) from None
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=namespace):
         entry_point.load()

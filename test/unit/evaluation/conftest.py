@@ -25,6 +25,7 @@ from policy_ros.policies.config import PolicyConfig
 from policy_ros.simulation.expert import Expert
 from policy_ros.simulation.physics import World
 
+MIDDLE = [0.5, -1.5, 1.0, 0.04]  # joint positions about the middle of the workspace [rad, m]
 SUBSTEPS = 4  # of the physics in a control period of 20 ms
 
 
@@ -75,6 +76,10 @@ class ScriptedPolicy(Policy):
         return np.stack(rows)
 
 
+def _spread(shape: list[int]) -> dict[str, torch.Tensor]:
+    return {"mean": torch.zeros(shape), "std": torch.ones(shape)}
+
+
 def features(**shapes: tuple[int, ...]) -> dict[str, FeatureSpec]:
     kinds = {"state": FeatureType.STATE, "environment_state": FeatureType.ENV}
     return {f"observation.{name}": FeatureSpec(kinds[name], shape) for name, shape in shapes.items()}
@@ -116,12 +121,12 @@ def network() -> Callable[..., Policy]:
             "pretrained_backbone_weights": None,
             **changes,
         }
-        pixel = {"mean": torch.full((3, 1, 1), 0.5), "std": torch.full((3, 1, 1), 0.25)}
         statistics = {
-            "observation.state": {"mean": torch.zeros(4), "std": torch.ones(4)},
-            "action": {"mean": torch.tensor([0.5, -1.5, 1.0, 0.04]), "std": torch.tensor([0.3, 0.3, 0.3, 0.02])},
-            **dict.fromkeys(pictures, pixel),
+            key: _spread(spec["shape"][:1] + [1, 1] * (spec["type"] == "VISUAL"))
+            for key, spec in {**options["input_features"], **options["output_features"]}.items()
         }
+        if options["output_features"]["action"]["shape"] == [4]:
+            statistics["action"] = {"mean": torch.tensor(MIDDLE), "std": torch.tensor([0.3, 0.3, 0.3, 0.02])}
         return make_policy(name, options, statistics=statistics, device="cpu")
 
     return make

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import gymnasium
 import pytest
 
+from policy_ros.errors import ConfigurationError
 from policy_ros.simulation import ENVIRONMENT_ID, register_environments
-from policy_ros.simulation.making import ENTRY_POINT_GROUP
+from policy_ros.simulation.making import ENTRY_POINT_GROUP, make_environment
 from policy_ros.simulation.robot import RobotConfig, SimulatedRobot
 
 
@@ -32,3 +34,9 @@ def test_installed_package_offers_its_environments_through_an_entry_point(
     monkeypatch.syspath_prepend(str(tmp_path))
     robot = SimulatedRobot(RobotConfig(env_id="arm_shop/Table-v0"))
     assert robot.image("top").shape == (48, 64, 3)
+
+
+def test_environment_whose_package_is_missing_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gym_pusht", None)
+    with pytest.raises(ConfigurationError, match="expected gym_pusht installed.*pip install"):
+        make_environment("gym_pusht/PushT-v0", {})
