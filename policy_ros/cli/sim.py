@@ -13,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from policy_ros.cli import sim_expert
 from policy_ros.cli.children import Child, parameter_arguments
+from policy_ros.cli.sim_expert import robot_values
 from policy_ros.ros.installation import with_middleware_profile
 from policy_ros.ros.process import END_SIGNALS
 
@@ -37,6 +39,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="one parameter; may be repeated",
     )
     parser.add_argument("--picture", metavar="FILE.png", type=Path, help="save a picture of the robot and end")
+    sim_expert.add_arguments(parser)
     return parser
 
 
@@ -49,16 +52,15 @@ def execute(arguments: argparse.Namespace) -> int:
         summary = {"picture": str(arguments.picture), "seed": arguments.seed}
         print(json.dumps(summary) if arguments.json else f"picture of seed {arguments.seed}: {arguments.picture}")
         return 0
-    values = [f"seed:={arguments.seed}", *arguments.parameters]
-    if arguments.env:
-        values.append(f"env_id:={arguments.env}")
+    if arguments.expert or arguments.record or arguments.episodes:
+        return sim_expert.execute(arguments)
     stop = threading.Event()
     for number in END_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     with TemporaryDirectory() as folder:
         robot = Child(
             "simulated_robot",
-            parameter_arguments(arguments.params_file, values, Path(folder)),
+            parameter_arguments(arguments.params_file, robot_values(arguments), Path(folder)),
             environment=with_middleware_profile(os.environ),
         )
         while robot.running and not stop.wait(_POLL_S):

@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -41,15 +41,23 @@ class Session:
         options: of the recording.
         stop: set when it shall end.
         quiet: no live line.
+        on_ready: called with the recorder's node once everything that comes will be recorded.
     """
 
     def __init__(
-        self, parameters: NodeParameters, options: RecordOptions, stop: threading.Event, *, quiet: bool
+        self,
+        parameters: NodeParameters,
+        options: RecordOptions,
+        stop: threading.Event,
+        *,
+        quiet: bool,
+        on_ready: Callable[[Node], None] = lambda node: None,
     ) -> None:
         self._parameters = parameters
         self._options = options
         self._stop = stop
         self._quiet = quiet
+        self._on_ready = on_ready
         self._line_shown = False
 
     def run(self) -> dict[str, Any]:
@@ -72,6 +80,7 @@ class Session:
                 self._tell(f"recording into {self._options.out}{_how_to_begin(self._options.mode, keys.available)}")
                 reason = "an error"
                 try:
+                    self._on_ready(node)
                     reason = self._watch(recorder, keys)
                 finally:
                     recorder.end(reason)

@@ -58,11 +58,13 @@ class Demonstrator:
             )
             for name, controller in controllers.items()
         ]
-        self.restart()
+        self._in_force = self._env.joint_positions
 
     def restart(self) -> None:
-        """The arm was put somewhere else, at rest."""
+        """The arm was put somewhere else, at rest: command it to stay, in place of what was commanded before."""
         self._in_force = self._env.joint_positions
+        for output in self._outputs:
+            output.publish_hold(self._in_force)
 
     def publish(self, stamp_ns: int) -> None:
         """Command the robot as the expert would in its present state; nothing where there is no way."""
