@@ -6,5 +6,5 @@ from __future__ import annotations
 from policy_ros.errors import PolicyRosError
 
 
-class DatasetError(PolicyRosError):
+class LeRobotError(PolicyRosError):
     """A dataset cannot be read or written, or does not fit the parameters."""

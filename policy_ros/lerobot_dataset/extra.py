@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 
 
 def pyarrow() -> Any:
     """The module ``pyarrow``, with ``pyarrow.parquet`` imported.
 
     Raises:
-        DatasetError: it is not installed.
+        LeRobotError: it is not installed.
     """
     try:
         import pyarrow.parquet
@@ -25,7 +25,7 @@ def av() -> Any:
     """The module ``av`` (PyAV), which brings FFmpeg.
 
     Raises:
-        DatasetError: it is not installed.
+        LeRobotError: it is not installed.
     """
     try:
         import av
@@ -38,6 +38,6 @@ def _missing(error: ModuleNotFoundError, package: str, purpose: str) -> Exceptio
     """What to raise instead; the error itself where the package is there and lacks something."""
     if error.name is None or error.name.partition(".")[0] != package:
         return error
-    return DatasetError(
+    return LeRobotError(
         f"{purpose}: expected the package '{package}', it is not installed; pip install 'policy_ros[dataset]'"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 
 IMAGE = "image"  # a PNG file in the parquet file
 VIDEO = "video"
@@ -51,12 +51,12 @@ class Feature:
         """Of ``meta/info.json``.
 
         Raises:
-            DatasetError: it has no dtype or no shape.
+            LeRobotError: it has no dtype or no shape.
         """
         try:
             dtype, shape = str(value["dtype"]), tuple(int(n) for n in value["shape"])
         except (KeyError, TypeError, ValueError):
-            raise DatasetError(f"feature '{key}': expected dtype and shape, got {value!r}") from None
+            raise LeRobotError(f"feature '{key}': expected dtype and shape, got {value!r}") from None
         return cls(dtype, shape, _names(value.get("names")), dict(value.get("info") or value.get("video_info") or {}))
 
 

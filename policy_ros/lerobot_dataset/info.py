@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_ros.lerobot_dataset import layout
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 from policy_ros.lerobot_dataset.features import VIDEO, Feature
 
 
@@ -64,20 +64,20 @@ class DatasetInfo:
         """Read that of the dataset in ``root``.
 
         Raises:
-            DatasetError: there is none, it is of another version, or something is missing in it.
+            LeRobotError: there is none, it is of another version, or something is missing in it.
         """
         path = root / layout.INFO
         content = _json(path)
         version = content.get("codebase_version")
         if not isinstance(version, str) or not version.startswith("v3."):
-            raise DatasetError(
+            raise LeRobotError(
                 f"{path}: expected a dataset of version v3, got {version!r}; LeRobot has a converter for older ones"
             )
         fps = content.get("fps")
         if not isinstance(fps, int | float) or fps <= 0 or fps != int(fps):
-            raise DatasetError(f"{path}: expected a whole number of frames per second, got fps {fps!r}")
+            raise LeRobotError(f"{path}: expected a whole number of frames per second, got fps {fps!r}")
         if not isinstance(content.get("features"), dict):
-            raise DatasetError(f"{path}: expected features, got {content.get('features')!r}")
+            raise LeRobotError(f"{path}: expected features, got {content.get('features')!r}")
         return cls(
             fps=int(fps),
             features={key: Feature.from_json(key, value) for key, value in content["features"].items()},
@@ -94,9 +94,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise DatasetError(f"{path.parent.parent}: expected a LeRobot dataset, it has no {layout.INFO}") from None
+        raise LeRobotError(f"{path.parent.parent}: expected a LeRobot dataset, it has no {layout.INFO}") from None
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read: {error}") from None
+        raise LeRobotError(f"{path}: cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise DatasetError(f"{path}: expected a JSON object, got {type(content).__name__}")
+        raise LeRobotError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 
 _COMPRESSION = 1  # of 9; twice as fast as the default and hardly larger
 
@@ -19,7 +19,7 @@ def encode_png(image: Image) -> bytes:
     bgr = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))
     done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
     if not done:
-        raise DatasetError(f"PNG: OpenCV refuses an image of shape {image.shape}")
+        raise LeRobotError(f"PNG: OpenCV refuses an image of shape {image.shape}")
     return data.tobytes()
 
 
@@ -27,9 +27,9 @@ def decode_image(data: bytes, where: str) -> Image:
     """The RGB image ``(3, H, W)`` in a file.
 
     Raises:
-        DatasetError: it is no image; ``where`` tells which.
+        LeRobotError: it is no image; ``where`` tells which.
     """
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if bgr is None:
-        raise DatasetError(f"{where}: expected a PNG or JPEG file, got {len(data)} bytes that are none")
+        raise LeRobotError(f"{where}: expected a PNG or JPEG file, got {len(data)} bytes that are none")
     return np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1)).astype(np.uint8, copy=False)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy_ros.lerobot_dataset import extra, layout
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 from policy_ros.lerobot_dataset.features import IMAGE, VIDEO, Feature
 from policy_ros.lerobot_dataset.info import DatasetInfo
 from policy_ros.lerobot_dataset.layout import FileNumber
@@ -49,7 +49,7 @@ class DatasetReader:
     """A dataset on this machine.
 
     Raises:
-        DatasetError: it is no dataset of version 3, a file is missing or damaged, or a library is missing.
+        LeRobotError: it is no dataset of version 3, a file is missing or damaged, or a library is missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -66,7 +66,7 @@ class DatasetReader:
         for index, rows in itertools.groupby(self._rows(stored), key=lambda row: int(row["episode_index"])):
             row = self._episodes.get(index)
             if row is None:
-                raise DatasetError(f"{self.root}: expected episode {index} in meta/episodes, it is missing there")
+                raise LeRobotError(f"{self.root}: expected episode {index} in meta/episodes, it is missing there")
             yield DatasetEpisode(index, int(row["length"]), self._frames(row, rows, features))
 
     def _frames(
@@ -77,13 +77,13 @@ class DatasetReader:
         for row in rows:
             where = f"{self.root}: episode {episode['episode_index']}, frame {count}"
             if int(row["frame_index"]) != count:
-                raise DatasetError(f"{where}: expected frame_index {count}, got {row['frame_index']}")
+                raise LeRobotError(f"{where}: expected frame_index {count}, got {row['frame_index']}")
             values = {key: self._value(row[key], f, f"{where}, {key}") for key, f in features.items() if key in row}
             values |= {key: next(pictures) for key, pictures in videos.items()}
             yield Frame(count, self._task(int(row["task_index"])), values)
             count += 1
         if count != int(episode["length"]):
-            raise DatasetError(
+            raise LeRobotError(
                 f"{self.root}: episode {episode['episode_index']}: expected {episode['length']} frames, got {count}"
             )
 
@@ -98,13 +98,13 @@ class DatasetReader:
         if feature.dtype == IMAGE:
             image = decode_image((value or {}).get("bytes") or b"", where)
             if image.shape[1:] != feature.shape[:2]:
-                raise DatasetError(f"{where}: expected an image of {feature.shape[:2]}, got {image.shape[1:]}")
+                raise LeRobotError(f"{where}: expected an image of {feature.shape[:2]}, got {image.shape[1:]}")
             return image
         return np.asarray(value, dtype=feature.dtype).reshape(feature.shape)
 
     def _task(self, index: int) -> str:
         if index not in self._tasks:
-            raise DatasetError(f"{self.root}: expected task {index} in {layout.TASKS}, it is missing there")
+            raise LeRobotError(f"{self.root}: expected task {index} in {layout.TASKS}, it is missing there")
         return self._tasks[index]
 
     def _rows(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -113,7 +113,7 @@ class DatasetReader:
             with self._open(path) as file:
                 missing = [key for key in columns if key not in file.schema_arrow.names]
                 if missing:
-                    raise DatasetError(
+                    raise LeRobotError(
                         f"{path}: expected the columns {', '.join(columns)}, missing {', '.join(missing)}"
                     )
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
@@ -134,17 +134,17 @@ class DatasetReader:
             table = file.read()
         text = next((name for name in ("task", "__index_level_0__") if name in table.column_names), None)
         if text is None or "task_index" not in table.column_names:
-            raise DatasetError(f"{path}: expected the columns task and task_index, got {', '.join(table.column_names)}")
+            raise LeRobotError(f"{path}: expected the columns task and task_index, got {', '.join(table.column_names)}")
         return {int(row["task_index"]): str(row[text]) for row in table.to_pylist()}
 
     def _files(self, folder: str) -> list[Path]:
         files = sorted((self.root / folder).glob("*/*.parquet"))
         if not files:
-            raise DatasetError(f"{self.root / folder}: expected chunk-000/file-000.parquet, got no parquet file")
+            raise LeRobotError(f"{self.root / folder}: expected chunk-000/file-000.parquet, got no parquet file")
         return files
 
     def _open(self, path: Path) -> Any:
         try:
             return self._pyarrow.parquet.ParquetFile(os.fspath(path))
         except (OSError, self._pyarrow.ArrowException) as error:
-            raise DatasetError(f"{path}: cannot be read: {error}") from None
+            raise LeRobotError(f"{path}: cannot be read: {error}") from None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from policy_ros.errors import closest
 from policy_ros.lerobot_dataset import extra
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 
 Image = NDArray[np.uint8]
 
@@ -54,16 +54,16 @@ def find_codec(name: str) -> VideoCodec:
     """The codec of this name, known to be in the FFmpeg that is there.
 
     Raises:
-        DatasetError: no such codec, or FFmpeg was built without it.
+        LeRobotError: no such codec, or FFmpeg was built without it.
     """
     if name not in CODECS:
-        raise DatasetError(f"video codec '{name}': {closest(name, CODECS)}")
+        raise LeRobotError(f"video codec '{name}': {closest(name, CODECS)}")
     os.environ.setdefault(*_ENCODER_CHATTER)
     codec = CODECS[name]
     try:
         extra.av().codec.Codec(codec.encoder, "w")
     except ValueError:
-        raise DatasetError(
+        raise LeRobotError(
             f"video codec '{name}': the FFmpeg of the package 'av' has no {codec.encoder}; take another codec"
         ) from None
     return codec
@@ -81,7 +81,7 @@ class VideoFileWriter:
     def __init__(self, path: Path, fps: int, size: tuple[int, int], codec: VideoCodec) -> None:
         height, width = size
         if codec.even and (height % 2 or width % 2):
-            raise DatasetError(
+            raise LeRobotError(
                 f"{path}: {codec.encoder} needs an even height and width, got {height} x {width}; "
                 "take --video-codec h264-lossless or --image-format png"
             )
@@ -128,7 +128,7 @@ def describe(path: Path) -> dict[str, Any]:
     """The first video stream of a file, in the words of ``meta/info.json``.
 
     Raises:
-        DatasetError: it cannot be read.
+        LeRobotError: it cannot be read.
     """
     with _opened(path) as container:
         stream = container.streams.video[0]
@@ -148,7 +148,7 @@ def read_pictures(path: Path, start_s: float, fps: int, count: int) -> Iterator[
     """The pictures ``(3, H, W)`` at ``start_s + i / fps``, decoded one after the other.
 
     Raises:
-        DatasetError: the file cannot be read, is damaged, or has no picture at one of these times.
+        LeRobotError: the file cannot be read, is damaged, or has no picture at one of these times.
     """
     index = 0
     with _opened(path) as container:
@@ -161,7 +161,7 @@ def read_pictures(path: Path, start_s: float, fps: int, count: int) -> Iterator[
                 if time_s < wanted_s - _TOLERANCE_S:
                     continue
                 if time_s > wanted_s + _TOLERANCE_S:
-                    raise DatasetError(
+                    raise LeRobotError(
                         f"{path}: expected a picture at {wanted_s:.4f} s, got the next at {time_s:.4f} s"
                     )
                 yield np.ascontiguousarray(frame.to_ndarray(format="rgb24").transpose(2, 0, 1))
@@ -169,8 +169,8 @@ def read_pictures(path: Path, start_s: float, fps: int, count: int) -> Iterator[
                 if index == count:
                     return
         except extra.av().error.FFmpegError as error:
-            raise DatasetError(f"{path}: cannot be decoded after {index} pictures: {error}") from None
-    raise DatasetError(f"{path}: expected {count} pictures from {start_s:.4f} s on, it ends after {index}")
+            raise LeRobotError(f"{path}: cannot be decoded after {index} pictures: {error}") from None
+    raise LeRobotError(f"{path}: expected {count} pictures from {start_s:.4f} s on, it ends after {index}")
 
 
 class _opened:
@@ -181,10 +181,10 @@ class _opened:
         try:
             self._container = av.open(os.fspath(path))
         except (OSError, av.error.FFmpegError) as error:
-            raise DatasetError(f"{path}: cannot be read: {error}") from None
+            raise LeRobotError(f"{path}: cannot be read: {error}") from None
         if not self._container.streams.video:
             self._container.close()
-            raise DatasetError(f"{path}: expected a video, it has no video stream")
+            raise LeRobotError(f"{path}: expected a video, it has no video stream")
 
     def __enter__(self) -> Any:
         return self._container

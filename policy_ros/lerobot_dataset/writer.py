@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy_ros.lerobot_dataset import extra, layout
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 from policy_ros.lerobot_dataset.features import BOOKKEEPING, IMAGE, VIDEO, Feature
 from policy_ros.lerobot_dataset.info import DatasetInfo
 from policy_ros.lerobot_dataset.png import encode_png
@@ -34,7 +34,7 @@ class DatasetWriter:
         codec: of the videos; needed where a feature is one.
 
     Raises:
-        DatasetError: ``root`` exists, or a library is missing.
+        LeRobotError: ``root`` exists, or a library is missing.
     """
 
     def __init__(
@@ -46,8 +46,7 @@ class DatasetWriter:
         codec: VideoCodec | None = None,
         robot_type: str | None = None,
     ) -> None:
-        if root.exists():
-            raise DatasetError(f"{root}: expected a directory that does not exist yet; name another or remove it")
+        refuse_existing(root)
         extra.pyarrow()
         self._root = root
         self._partial = root.with_name(root.name + ".partial")
@@ -69,7 +68,7 @@ class DatasetWriter:
         if not sizes:
             return {}
         if codec is None:
-            raise DatasetError(f"videos {', '.join(sizes)}: expected a codec, got none")
+            raise LeRobotError(f"videos {', '.join(sizes)}: expected a codec, got none")
         extra.av()
         return {key: VideoFiles(self._partial, key, self._fps, size, codec) for key, size in sizes.items()}
 
@@ -85,7 +84,7 @@ class DatasetWriter:
             task: what is being done, in words.
 
         Raises:
-            DatasetError: a feature is missing, of another shape, or not finite.
+            LeRobotError: a feature is missing, of another shape, or not finite.
         """
         for key, feature in self._features.items():
             value = _checked(key, feature, values.get(key))
@@ -152,12 +151,12 @@ class DatasetWriter:
         """Finish the files and move the dataset to its place.
 
         Raises:
-            DatasetError: there is no episode.
+            LeRobotError: there is no episode.
         """
         self.end_episode()
         if self._episodes == 0:
             self.abandon()
-            raise DatasetError(f"{self._root}: expected at least one episode, got none; nothing was written")
+            raise LeRobotError(f"{self._root}: expected at least one episode, got none; nothing was written")
         self._frame_files.close()
         self._episode_file.close()
         for files in self._videos.values():
@@ -199,13 +198,23 @@ class DatasetWriter:
             self.abandon()
 
 
+def refuse_existing(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        LeRobotError: it exists.
+    """
+    if out.exists():
+        raise LeRobotError(f"{out}: expected a directory that does not exist yet; name another or remove it")
+
+
 def _checked(key: str, feature: Feature, value: NDArray[Any] | None) -> Any:
     if value is None:
-        raise DatasetError(f"frame: expected '{key}', it is missing")
+        raise LeRobotError(f"frame: expected '{key}', it is missing")
     height_last = feature.shape if not feature.is_picture else (3, *feature.shape[:2])
     dtype = np.dtype(np.uint8 if feature.is_picture else feature.dtype)
     if value.shape != height_last or value.dtype != dtype:
-        raise DatasetError(f"'{key}': expected {dtype} {height_last}, got {value.dtype} {value.shape}")
+        raise LeRobotError(f"'{key}': expected {dtype} {height_last}, got {value.dtype} {value.shape}")
     if not feature.is_picture and not np.isfinite(value).all():
-        raise DatasetError(f"'{key}': expected finite values, got {value.tolist()}")
+        raise LeRobotError(f"'{key}': expected finite values, got {value.tolist()}")
     return value

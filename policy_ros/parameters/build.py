@@ -92,7 +92,7 @@ def action_scaling(parameters: NodeParameters) -> JointScaling:
     )
 
 
-def _state_scaling(parameters: NodeParameters) -> JointScaling:
+def state_scaling(parameters: NodeParameters) -> JointScaling:
     """Units of the state vector: those of the action joint of the same name."""
     action = action_scaling(parameters)
     names = state_names(parameters)
@@ -154,7 +154,7 @@ def observation_of(
         raise ConfigurationError(f"cameras.{name}: the policy has no feature '{key}'; {closest(key, visual)}")
     return ObservationConfig(
         joints=state_names(parameters),
-        scaling=_state_scaling(parameters),
+        scaling=state_scaling(parameters),
         state_feature=OBSERVATION_STATE if OBSERVATION_STATE in features else None,
         cameras=tuple(cameras),
         environment_state=environment,

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from policy_ros.lerobot_dataset import extra
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "av"])
@@ -17,7 +17,7 @@ def test_a_missing_library_is_named_with_its_extra(package: str, monkeypatch: py
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    with pytest.raises(DatasetError, match=rf"'{package}', it is not installed; pip install 'policy_ros\[dataset\]'"):
+    with pytest.raises(LeRobotError, match=rf"'{package}', it is not installed; pip install 'policy_ros\[dataset\]'"):
         getattr(extra, package)()
 
 

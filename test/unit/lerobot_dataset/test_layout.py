@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow", reason="the extra 'dataset' is not installed")
 pytest.importorskip("av", reason="the extra 'dataset' is not installed")
 
 from policy_ros.lerobot_dataset import tables, video_files
-from policy_ros.lerobot_dataset.errors import DatasetError
+from policy_ros.lerobot_dataset.errors import LeRobotError
 from policy_ros.lerobot_dataset.features import picture, vector
 from policy_ros.lerobot_dataset.reader import DatasetReader
 from policy_ros.lerobot_dataset.video import CODECS, find_codec
@@ -148,7 +148,7 @@ def test_nothing_is_left_where_writing_failed(tmp_path: Path):
 
 
 def test_an_existing_directory_is_left_alone(tmp_path: Path):
-    with pytest.raises(DatasetError, match="does not exist yet"):
+    with pytest.raises(LeRobotError, match="does not exist yet"):
         open_writer(tmp_path)
 
 
@@ -162,12 +162,12 @@ def test_an_existing_directory_is_left_alone(tmp_path: Path):
     ],
 )
 def test_a_frame_that_does_not_fit_is_refused(value: NDArray[Any] | None, message: str, tmp_path: Path):
-    with pytest.raises(DatasetError, match=message), open_writer(tmp_path / "dataset") as writer:
+    with pytest.raises(LeRobotError, match=message), open_writer(tmp_path / "dataset") as writer:
         writer.add({} if value is None else {STATE: value}, "")
 
 
 def test_a_dataset_without_episodes_is_refused(tmp_path: Path):
-    with open_writer(tmp_path / "dataset") as writer, pytest.raises(DatasetError, match="at least one episode"):
+    with open_writer(tmp_path / "dataset") as writer, pytest.raises(LeRobotError, match="at least one episode"):
         writer.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -176,12 +176,12 @@ def test_an_odd_size_is_refused_where_the_codec_cannot_have_it(tmp_path: Path):
     writer = DatasetWriter(
         tmp_path / "dataset", fps=FPS, features={TOP: picture(47, 64, video=True)}, codec=find_codec("h264")
     )
-    with pytest.raises(DatasetError, match="h264-lossless or --image-format png"), writer:
+    with pytest.raises(LeRobotError, match="h264-lossless or --image-format png"), writer:
         writer.add({TOP: moving_picture(0, (47, 64))}, "")
 
 
 def test_an_unknown_codec_is_refused_with_those_there_are():
-    with pytest.raises(DatasetError, match="did you mean 'h264'"):
+    with pytest.raises(LeRobotError, match="did you mean 'h264'"):
         find_codec("h265")
 
 
@@ -190,7 +190,7 @@ def test_a_video_that_ends_early_is_found(tmp_path: Path):
     write(tmp_path / "shorter", "h264", LENGTHS[:1])
     video = Path("videos", TOP, "chunk-000", "file-000.mp4")
     (tmp_path / "shorter" / video).replace(tmp_path / "dataset" / video)
-    with pytest.raises(DatasetError, match="expected 1 pictures from 0.4000 s on, it ends after 0"):
+    with pytest.raises(LeRobotError, match="expected 1 pictures from 0.4000 s on, it ends after 0"):
         read(tmp_path / "dataset")
 
 
@@ -199,10 +199,10 @@ def test_a_damaged_or_missing_file_is_named(name: str, tmp_path: Path):
     write(tmp_path / "dataset", "png", (3,))
     path = tmp_path / "dataset" / name
     path.write_bytes(b"not what was expected")
-    with pytest.raises(DatasetError, match=path.name):
+    with pytest.raises(LeRobotError, match=path.name):
         read(tmp_path / "dataset")
     path.unlink()
-    with pytest.raises(DatasetError, match=path.name):
+    with pytest.raises(LeRobotError, match=path.name):
         read(tmp_path / "dataset")
 
 
@@ -210,5 +210,5 @@ def test_another_version_is_refused(tmp_path: Path):
     write(tmp_path / "dataset", "png", (3,))
     path = tmp_path / "dataset" / "meta" / "info.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"codebase_version": "v2.1"}))
-    with pytest.raises(DatasetError, match="expected a dataset of version v3, got 'v2.1'"):
+    with pytest.raises(LeRobotError, match="expected a dataset of version v3, got 'v2.1'"):
         read(tmp_path / "dataset")
