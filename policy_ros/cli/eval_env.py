@@ -66,8 +66,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluate every mode under every delay, and print."""
-    from policy_ros.evaluation import evaluate
-    from policy_ros.evaluation.evaluate import check
+    from policy_ros.evaluation import check, evaluate
     from policy_ros.policies import load_policy
 
     cells = _cells(arguments)

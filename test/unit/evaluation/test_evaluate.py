@@ -11,6 +11,8 @@ import torch
 
 from policy_ros.errors import ActionError
 from policy_ros.evaluation import EpisodeResult, EvaluationOptions, EvaluationResult, evaluate
+from policy_ros.evaluation.fitting import make_task
+from policy_ros.evaluation.pick_task import PickTask
 
 
 def rows(result: EvaluationResult) -> list[EpisodeResult]:
@@ -67,6 +69,29 @@ def test_the_cameras_noise_is_that_of_the_episode(network):
         evaluate(policy, EvaluationOptions(episodes=2, batch_size=batch_size, time_limit_s=0.2))
     np.testing.assert_array_equal(seen[1], seen[2])
     assert not np.array_equal(*seen[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"n_action_steps": 4}, {"n_action_steps": 1, "temporal_ensemble_coeff": 0.01}],
+    ids=["chunks", "ensemble"],
+)
+def test_actions_are_those_of_select_action_step_by_step(network, options, monkeypatch: pytest.MonkeyPatch):
+    quiet = EvaluationOptions(episodes=1, seed=6, time_limit_s=0.3, image_noise=0.0)
+    policy = network("act", **options)
+    task = make_task(policy, quiet)
+    policy.reset()
+    task.reset(6)
+    expected = []
+    while not task.over:
+        expected.append(policy.select_action(task.observe()))
+        task.step(expected[-1])
+    actions: list[np.ndarray] = []
+    step = PickTask.step
+    monkeypatch.setattr(PickTask, "step", lambda self, action: actions.append(action) or step(self, action))
+    evaluate(policy, quiet)
+    assert len(actions) == 15
+    np.testing.assert_allclose(actions, expected, atol=1e-5)
 
 
 def test_all_environments_are_in_every_pass_of_the_network(scripted):
