@@ -28,7 +28,7 @@ from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.topics import absolute_topic
 
 JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
-_TYPES = {"joint_trajectory": JOINT_TRAJECTORY, "position_array": FLOAT64_MULTI_ARRAY}
+COMMAND_TYPES = {"joint_trajectory": JOINT_TRAJECTORY, "position_array": FLOAT64_MULTI_ARRAY}
 _NS = 1_000_000_000
 
 Vector = NDArray[np.float64]
@@ -213,7 +213,7 @@ class CommandTracks:
     def _add_outputs(self, parameters: NodeParameters, namespace: str) -> None:
         for name, output in parameters.outputs.items():
             topic = absolute_topic(output.topic, namespace)
-            require_topic(self._bag, topic, _TYPES[output.type], f"outputs.{name}")
+            require_topic(self._bag, topic, COMMAND_TYPES[output.type], f"outputs.{name}")
             columns = [self._names.index(joint) for joint in output.joints]
             if output.type == "joint_trajectory":
                 self._measured_topic = absolute_topic(parameters.joints.topic, namespace)

@@ -87,6 +87,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Record until it is over."""
+    for name in ("episodes", "duration", "split_mb", "timeout"):
+        if getattr(arguments, name) < 0:
+            raise ConfigurationError(f"--{name.replace('_', '-')}: expected 0 or more, got {getattr(arguments, name)}")
     if arguments.mode == "continuous" and arguments.episodes:
         raise ConfigurationError("--episodes: a continuous recording knows none; leave it out, or use --duration")
     # Before the middleware of this process starts.

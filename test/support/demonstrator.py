@@ -46,7 +46,7 @@ class Demonstrator:
         domain_id: ROS domain.
         camera: publish the camera.
         commands: publish commands.
-        reliable: how the camera is offered.
+        leader: publish the joint states of a leader arm.
         simulated_time: publish ``/clock`` and stamp with it.
     """
 
@@ -56,11 +56,10 @@ class Demonstrator:
         *,
         camera: bool = True,
         commands: bool = True,
-        reliable: bool = False,
+        leader: bool = False,
         simulated_time: bool = False,
     ) -> None:
         self.published: dict[str, list[bytes]] = defaultdict(list)  # by topic
-        self.joints = JOINTS
         self.image_size = (23, 31)  # no multiple of four bytes
         self.clock_ns = 1_000_000_000
         self.joints_on = self.camera_on = True
@@ -72,12 +71,13 @@ class Demonstrator:
         kept = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
         create = self.node.create_publisher
         self._joint_states = create(JointState, "joint_states", kept)
-        self._camera = create(Image, "camera/front/image_raw", kept if reliable else qos_profile_sensor_data)
+        self._camera = create(Image, "camera/front/image_raw", qos_profile_sensor_data)
         if not camera:
             self.node.destroy_publisher(self._camera)
             self._camera = None
         self._arm = create(JointTrajectory, "arm/joint_trajectory", kept) if commands else None
         self._gripper = create(Float64MultiArray, "gripper/commands", kept) if commands else None
+        self._leader = create(JointState, "leader/joint_states", kept) if leader else None
         self._clock = create(Clock, "/clock", 1) if simulated_time else None
         self._description = create(String, "robot_description", LATCHED)
         self._description.publish(String(data=DESCRIPTION))
@@ -116,24 +116,31 @@ class Demonstrator:
         ticks = 0
         while not self._stop.wait(PERIOD_S):
             ticks += 1
-            stamp = ns_to_stamp(self.now_ns())
             if self._clock is not None:
                 self.clock_ns += round(PERIOD_S * 1e9)
                 self._clock.publish(Clock(clock=ns_to_stamp(self.clock_ns)))
             if self.joints_on:
-                message = JointState(name=list(self.joints), position=[0.01 * ticks] * len(self.joints))
-                message.header.stamp = stamp
-                self._publish(self._joint_states, message)
+                self._publish_joints(ticks)
             if self._arm is not None:
                 point = JointTrajectoryPoint(positions=[0.01 * ticks, 0.0])
                 self._publish(self._arm, JointTrajectory(joint_names=list(JOINTS[:2]), points=[point]))
                 self._publish(self._gripper, Float64MultiArray(data=[0.001 * ticks]))
             if self._camera is not None and self.camera_on and ticks % CAMERA_EVERY == 0:
-                height, width = self.image_size
-                image = Image(height=height, width=width, step=3 * width, encoding="rgb8")
-                image.header.stamp, image.header.frame_id = stamp, "front"
-                image.data = bytes([ticks % 251]) * (3 * height * width)
-                self._publish(self._camera, image)
+                self._publish_image(ticks)
+
+    def _publish_joints(self, ticks: int) -> None:
+        message = JointState(name=list(JOINTS), position=[0.01 * ticks] * len(JOINTS))
+        message.header.stamp = ns_to_stamp(self.now_ns())
+        self._publish(self._joint_states, message)
+        if self._leader is not None:
+            self._publish(self._leader, message)
+
+    def _publish_image(self, ticks: int) -> None:
+        height, width = self.image_size
+        image = Image(height=height, width=width, step=3 * width, encoding="rgb8")
+        image.header.stamp, image.header.frame_id = ns_to_stamp(self.now_ns()), "front"
+        image.data = bytes([ticks % 251]) * (3 * height * width)
+        self._publish(self._camera, image)
 
     def _publish(self, publisher, message) -> None:
         data = serialize_message(message)

@@ -26,6 +26,7 @@ from policy_ros.ros.recorder.definitions import Definition
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 COMPRESSIONS = ("none", "zstd")
 WRITE_ERRORS = (OSError, sqlite3.Error)
+MIN_FREE_BYTES = 64 * 2**20  # enough for what is not flushed yet, the index and the metadata
 _INFORMATION = "rosbag2_bagfile_information"
 
 
@@ -58,8 +59,7 @@ class BagWriter:
         self._split_bytes = split_bytes
         self._arguments: list[dict[str, Any]] = []  # of each topic
         self._finished: list[dict[str, Any]] = []  # information about each finished file
-        if path.exists():
-            raise RecordError(f"output: expected a directory to be made, '{path}' exists; choose another or remove it")
+        require_room(path)
         try:
             self._writer = self._open()
         except OSError as error:
@@ -112,8 +112,12 @@ class BagWriter:
         (self.path / "metadata.yaml").write_text(text)
 
     def abort(self) -> None:
-        """Give up: what was flushed is all there is, without index and metadata."""
-        self._writer.abort()
+        """Give up: what was flushed is all there is, without index and metadata; raises one of ``WRITE_ERRORS``."""
+        storage, self._writer.storage = self._writer.storage, None
+        if isinstance(storage, McapWriter):
+            storage.bio.close()
+        elif isinstance(storage, Sqlite3Writer):
+            storage.conn.close()
 
     @property
     def _file(self) -> Path:
@@ -192,6 +196,23 @@ def _merged(files: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _start_ns(file: dict[str, Any]) -> int:
     return int(file["starting_time"]["nanoseconds_since_epoch"])
+
+
+def require_room(path: Path) -> None:
+    """Refuse a place where nothing can be recorded.
+
+    Raises:
+        RecordError: something is there already, or the disk is nearly full.
+    """
+    if path.exists():
+        raise RecordError(f"output: expected a directory to be made, '{path}' exists; choose another or remove it")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < 2 * MIN_FREE_BYTES:
+        raise RecordError(
+            f"output: expected at least {2 * MIN_FREE_BYTES / 2**20:.0f} MB of room at '{there}', "
+            f"{free / 2**20:.0f} MB are left; make room, or choose another place"
+        )
 
 
 def directory_bytes(path: Path) -> int:

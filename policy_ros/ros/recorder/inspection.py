@@ -5,33 +5,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import JointState
-
+from policy_ros.bags import cdr
+from policy_ros.bags.errors import MalformedMessage
+from policy_ros.bags.inputs import COMPRESSED_IMAGE, IMAGE
 from policy_ros.errors import DecodeError
-from policy_ros.ros.recorder.image_size import IMAGE_TYPES, image_size
-from policy_ros.ros.recorder.subscriptions import RecordedTopic
+from policy_ros.observation.compressed import picture_size
+
+IMAGE_TYPES = frozenset({IMAGE, COMPRESSED_IMAGE})
 
 
-def inspect(topic: RecordedTopic, data: bytes, warn: Callable[[str], None]) -> None:
-    """Note what a message says; ``warn`` with one line when the images of a topic change or are none."""
-    if topic.joints_missing:
-        topic.joints_missing.difference_update(deserialize_message(data, JointState).name)
-    if topic.type in IMAGE_TYPES:
-        _inspect_image(topic, data, warn)
+class Inspection:
+    """Looks at the messages of one topic.
+
+    Args:
+        topic: full name.
+        joints: names to be seen.
+        warn: called with one line when the images change their size, or are none.
+    """
+
+    def __init__(self, topic: str, joints: tuple[str, ...], warn: Callable[[str], None]) -> None:
+        self.joints_missing = set(joints)
+        self._topic = topic
+        self._warn = warn
+        self._size: tuple[int, int] | None = None
+        self._told_of_damage = False
+
+    def look(self, message_type: str, data: bytes) -> None:
+        """Note what a serialised message says."""
+        try:
+            if self.joints_missing:
+                self.joints_missing.difference_update(cdr.joint_positions(data).names)
+            if message_type in IMAGE_TYPES:
+                self._compare(_image_size(message_type, data))
+        except (DecodeError, MalformedMessage) as error:
+            if not self._told_of_damage:
+                self._warn(f"'{self._topic}': {error}")
+            self._told_of_damage = True
+
+    def _compare(self, size: tuple[int, int]) -> None:
+        before, self._size = self._size, size
+        if before is not None and before != size:
+            self._warn(
+                f"'{self._topic}': the image size changed from {before[1]}x{before[0]} to {size[1]}x{size[0]} pixels; "
+                "a policy is trained on one size"
+            )
 
 
-def _inspect_image(topic: RecordedTopic, data: bytes, warn: Callable[[str], None]) -> None:
-    try:
-        size = image_size(topic.type, data)
-    except DecodeError as error:
-        if not topic.image_problem:
-            topic.image_problem = str(error)
-            warn(f"'{topic.name}': {error}")
-        return
-    before, topic.image_size = topic.image_size, size
-    if before is not None and before != size:
-        warn(
-            f"'{topic.name}': the image size changed from {before[1]}x{before[0]} to {size[1]}x{size[0]}; "
-            "a policy is trained on one size"
-        )
+def _image_size(message_type: str, data: bytes) -> tuple[int, int]:
+    """Height and width [pixel]."""
+    if message_type == COMPRESSED_IMAGE:
+        return picture_size(cdr.compressed_image(data)[1].data)
+    image = cdr.raw_image(data)[1]
+    return image.height, image.width

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from policy_ros.bags.commands import COMMAND_TYPES
+from policy_ros.bags.inputs import COMPRESSED_IMAGE, FLOAT64_MULTI_ARRAY, IMAGE, JOINT_STATE
 from policy_ros.errors import ConfigurationError
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.topics import camera_topic
-from policy_ros.ros.outputs import OUTPUT_TYPES
 
-JOINT_STATE = "sensor_msgs/msg/JointState"
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-_VECTOR = "std_msgs/msg/Float64MultiArray"
 _TEXT = "std_msgs/msg/String"
 
 
@@ -86,7 +83,7 @@ def _inputs(parameters: NodeParameters) -> list[TopicPlan]:
         topic = camera_topic(name, camera)
         plans.append(TopicPlan(f"camera/{name}", topic, message_type, Need.MESSAGES, reliability=camera.reliability))
     environment = parameters.observation.environment_topic
-    plans.append(TopicPlan("environment_state", environment, _VECTOR, Need.NOTHING))
+    plans.append(TopicPlan("environment_state", environment, FLOAT64_MULTI_ARRAY, Need.NOTHING))
     return plans
 
 
@@ -94,15 +91,10 @@ def _commands(parameters: NodeParameters) -> list[TopicPlan]:
     build.check_outputs(parameters)
     return [
         # Nobody may be commanding yet, and a gripper is often commanded only when it is to move.
-        TopicPlan(f"output {name}", output.topic, _type_name(output.type), Need.PUBLISHER, keep_last=True)
+        TopicPlan(f"output {name}", output.topic, COMMAND_TYPES[output.type], Need.PUBLISHER, keep_last=True)
         for name, output in parameters.outputs.items()
     ]
 
 
 def _leader(parameters: NodeParameters, topic: str) -> list[TopicPlan]:
     return [TopicPlan("action", topic, JOINT_STATE, Need.MESSAGES, keep_last=True, joints=parameters.joints.names)]
-
-
-def _type_name(output_type: str) -> str:
-    message_type = OUTPUT_TYPES[output_type].message_type
-    return f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"

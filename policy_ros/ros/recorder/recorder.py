@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
+from policy_ros.errors import ConfigurationError
 from policy_ros.msg import Episode
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.ros.clocks import LocalTime, SimulatedTime, StepFreeTime
@@ -21,7 +22,6 @@ from policy_ros.ros.recorder.bag import BagWriter, directory_bytes
 from policy_ros.ros.recorder.definitions import Definitions
 from policy_ros.ros.recorder.episode_services import offer_episode_services
 from policy_ros.ros.recorder.episodes import EpisodeError, EpisodeEvent, Episodes, Event, Result
-from policy_ros.ros.recorder.inspection import inspect
 from policy_ros.ros.recorder.offers import stored
 from policy_ros.ros.recorder.options import Mode, RecordOptions
 from policy_ros.ros.recorder.plan import Need, TopicPlan, plan_topics
@@ -64,6 +64,7 @@ class Recorder:
         self._lock = threading.RLock()
         self._accepting = False
         self._last_ns = 0  # log time of the newest message
+        self._silent: set[str] = set()  # topics that somebody was warned of
         self._episode_number = -1  # of the topic in the bag
         check_topics(node, parameters)
         self._simulated = bool(node.get_parameter("use_sim_time").value)
@@ -95,7 +96,7 @@ class Recorder:
             PolicyRosError: the bag cannot be made, or a message type is not installed.
         """
         topics = [topic for topic in self.subscriptions.topics.values() if topic.subscribed]
-        writer = WriterThread(lambda: self._make_bag(topics), self._on_writer_failure)
+        writer = WriterThread(lambda: self._make_bag(topics), self.fail)
         for topic in topics:
             topic.measurements.expect_current_rate(time.monotonic())
             topic.measurements.lost = 0
@@ -104,8 +105,9 @@ class Recorder:
         with self._lock:
             self.writer = writer
             self.began_ns = self._log_ns()
-            self._record_kept()
-            self._accepting = self.options.mode is Mode.CONTINUOUS
+            if self.options.mode is Mode.CONTINUOUS:
+                self._record_kept()
+                self._accepting = True
 
     def _make_bag(self, topics: list[RecordedTopic]) -> BagWriter:
         options, definitions = self.options, Definitions()
@@ -126,14 +128,24 @@ class Recorder:
         """Record nothing any more, and finish the bag. An episode that was begun here and still runs ends with it."""
         with self._lock:
             self.finished = self.finished or reason
-            if self.writer is not None and self._publisher is not None and self.episodes.running is not None:
-                self.warn(f"episode {self.episodes.running} was running at the end; it is ended, its result unknown")
-                self.stop_episode()
+            if self.writer is not None and self.episodes.running is not None:
+                self._end_running_episode()
             self._accepting = False
         if self.writer is not None:
             self.writer.close()
             if self.writer.failure:
                 self.failure = self.failure or self.writer.failure
+
+    def check_silence(self) -> None:
+        """Warn of streams that came at the start and have stopped, once each time."""
+        now_s = time.monotonic()
+        for topic in self.subscriptions.topics.values():
+            silent_s = topic.measurements.silent_s(now_s) if topic.plan.need is Need.MESSAGES else 0.0
+            if silent_s and topic.name not in self._silent:
+                self.warn(f"'{topic.name}': silent, nothing came for {silent_s:.1f} s")
+                self._silent.add(topic.name)
+            elif not silent_s:
+                self._silent.discard(topic.name)
 
     @property
     def duration_s(self) -> float:
@@ -186,6 +198,13 @@ class Recorder:
             self._announce(event)
         return f"episode {event.index} discarded"
 
+    def _end_running_episode(self) -> None:
+        if self._publisher is not None:
+            self.warn(f"episode {self.episodes.running} was running at the end; it ends there, its result is unknown")
+            self._announce(self.episodes.stop(self._task))
+        elif self.options.mode is Mode.FOLLOW:
+            self.warn(f"episode {self.episodes.running} had not ended; it lasts to the end of the bag")
+
     def _require_begun(self) -> None:
         if self.writer is None or self.finished:
             raise EpisodeError("nothing is recorded " + ("any more" if self.finished else "yet: topics are missing"))
@@ -202,7 +221,7 @@ class Recorder:
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         try:
             topic.measurements.arrived(time.monotonic(), len(data))
-            inspect(topic, data, self.warn)
+            topic.inspection.look(topic.type, data)
             with self._lock:
                 self._take(topic, data)
         except Exception:  # whatever was not recorded now would be missing unnoticed
@@ -281,10 +300,10 @@ class Recorder:
     def _plans(self, parameters: NodeParameters) -> list[TopicPlan]:
         options = self.options
         plans = [*plan_topics(parameters, action_topic=options.action_topic, extra_topics=options.extra_topics)]
-        if options.mode is not Mode.MANUAL:
+        if options.mode is Mode.MANUAL:
+            if EPISODE_TOPIC in [topic.strip("/") for topic in options.extra_topics]:
+                raise ConfigurationError(f"--extra-topic {EPISODE_TOPIC}: recorded anyway; leave it out")
+        else:
             need = Need.PUBLISHER if options.mode is Mode.FOLLOW else Need.NOTHING
             plans.append(TopicPlan("episode", EPISODE_TOPIC, _EPISODE_TYPE, need))
         return plans
-
-    def _on_writer_failure(self) -> None:
-        self.fail(self.writer.failure if self.writer is not None else "the bag could not be written")

@@ -8,6 +8,7 @@ from typing import Any
 
 from policy_ros.ros.recorder.episodes import Result
 from policy_ros.ros.recorder.options import Mode
+from policy_ros.ros.recorder.plan import Need
 from policy_ros.ros.recorder.recorder import Recorder
 from policy_ros.ros.recorder.subscriptions import RecordedTopic
 
@@ -39,7 +40,7 @@ def _state(recorder: Recorder) -> str:
 def _rate(topic: RecordedTopic, now_s: float) -> str:
     numbers = topic.measurements
     silent_s = numbers.silent_s(now_s)
-    if silent_s:
+    if silent_s and topic.plan.need is Need.MESSAGES:
         return f"{topic.plan.label} SILENT {silent_s:.1f} s"
     expected = f"/{numbers.expected_hz:.0f}" if numbers.expected_hz else ""
     size = numbers.bytes_per_s(now_s) / _MB

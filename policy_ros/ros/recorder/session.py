@@ -17,7 +17,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from policy_ros.parameters.node import NodeParameters
-from policy_ros.ros.recorder.bag import RecordError
+from policy_ros.ros.recorder.bag import RecordError, require_room
 from policy_ros.ros.recorder.episodes import EpisodeError, Result
 from policy_ros.ros.recorder.keys import Keys
 from policy_ros.ros.recorder.options import Mode, RecordOptions
@@ -66,8 +66,7 @@ class Session:
         Raises:
             PolicyRosError: nothing was recorded, because of what it says.
         """
-        if self._options.out.exists():
-            raise RecordError(f"output: '{self._options.out}' exists; choose another directory or remove it")
+        require_room(self._options.out)
         node = rclpy.create_node(NODE_NAME)
         try:
             recorder = Recorder(node, self._parameters, self._options)
@@ -116,6 +115,7 @@ class Session:
             if key and self._options.mode is Mode.MANUAL:
                 self._on_key(recorder, key)
             if time.monotonic() >= next_line_s:
+                recorder.check_silence()
                 self._show_line(live_line(recorder))
                 next_line_s = time.monotonic() + _LINE_EVERY_S
         return "a signal"

@@ -14,7 +14,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosbags.interfaces import Qos
 
 from policy_ros.ros.recorder.definitions import message_class
-from policy_ros.ros.recorder.image_size import IMAGE_TYPES
+from policy_ros.ros.recorder.inspection import IMAGE_TYPES, Inspection
 from policy_ros.ros.recorder.measurements import TopicMeasurements
 from policy_ros.ros.recorder.offers import matching, stored
 from policy_ros.ros.recorder.plan import Need, TopicPlan
@@ -30,19 +30,18 @@ class RecordedTopic:
     Args:
         plan: what is expected.
         name: full.
+        warn: called with one line when its messages are not as they should be.
     """
 
-    def __init__(self, plan: TopicPlan, name: str) -> None:
+    def __init__(self, plan: TopicPlan, name: str, warn: Callable[[str], None]) -> None:
         self.plan = plan
         self.name = name
         self.type = plan.type
         self.measurements = TopicMeasurements()
-        self.joints_missing = set(plan.joints)
+        self.inspection = Inspection(name, plan.joints, warn)
         self.offered: list[Qos] = []  # by its publishers
         self.last: tuple[int, bytes] | None = None  # log time and message, not recorded yet, where it is kept
         self.number = -1  # in the bag
-        self.image_size: tuple[int, int] | None = None
-        self.image_problem = ""
         self._subscription: Subscription | None = None
         self._profile: QoSProfile | None = None
 
@@ -75,7 +74,7 @@ class Subscriptions:
         self._group = MutuallyExclusiveCallbackGroup()
         for plan in plans:
             name = node.resolve_topic_name(plan.topic)
-            self.topics.setdefault(name, RecordedTopic(plan, name))
+            self.topics.setdefault(name, RecordedTopic(plan, name, warn))
 
     def update(self) -> None:
         """Look at the publishers: subscribe, or subscribe again where a new one offers less than was asked for.
@@ -138,7 +137,10 @@ class Subscriptions:
             return [f"{topic.plan.label}: expected a publisher on '{topic.name}', got none; start what publishes there"]
         if need is Need.MESSAGES and not topic.measurements.received:
             return [never_came(self._node, topic.plan.label, topic.name, hint)]
-        return [never_came(self._node, f"joint '{joint}'", topic.name, hint) for joint in sorted(topic.joints_missing)]
+        return [
+            never_came(self._node, f"joint '{joint}'", topic.name, hint)
+            for joint in sorted(topic.inspection.joints_missing)
+        ]
 
     def _subscribe(self, topic: RecordedTopic, profile: QoSProfile) -> None:
         if topic._subscription is not None:

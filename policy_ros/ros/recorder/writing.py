@@ -10,10 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from policy_ros.ros.recorder.bag import WRITE_ERRORS, BagWriter
+from policy_ros.ros.recorder.bag import MIN_FREE_BYTES, WRITE_ERRORS, BagWriter
 
 BUDGET_BYTES = 256 * 2**20  # about 5 s of two raw 640x480 cameras at 30 Hz
-MIN_FREE_BYTES = 64 * 2**20  # enough for what is not flushed yet, the index and the metadata
 _FLUSH_EVERY_S = 1.0
 _FLUSH_EVERY_BYTES = 8 * 2**20
 
@@ -34,7 +33,7 @@ class WriterThread:
 
     Args:
         open_bag: makes the bag with its topics; called in the thread, because sqlite3 stays in the one it is opened in.
-        on_failure: called once, from the thread, when it gives up.
+        on_failure: called once, from the thread, with the reason when it gives up.
         budget_bytes: size of the queue.
         free_bytes: space left; injected in tests.
 
@@ -44,7 +43,7 @@ class WriterThread:
     def __init__(
         self,
         open_bag: Callable[[], BagWriter],
-        on_failure: Callable[[], None],
+        on_failure: Callable[[str], None],
         *,
         budget_bytes: int = BUDGET_BYTES,
         free_bytes: Callable[[], int] | None = None,
@@ -158,7 +157,7 @@ class WriterThread:
             self.dropped.update(record.topic for record in self._queue)
             self._queue.clear()
             self._queued_bytes = 0
-        self._on_failure()
+        self._on_failure(reason)
 
 
 class _DiskFull(Exception):
