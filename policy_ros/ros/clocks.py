@@ -14,6 +14,7 @@ from rclpy.node import Node
 
 STEP_THRESHOLD_NS = 50_000_000
 ANCHOR_NS = 10_000_000_000
+_READ_NS = 5_000_000  # both clocks are read within this, or they say nothing about one another
 _POLL_S = 0.001
 
 
@@ -55,23 +56,31 @@ class StepFreeTime:
         self._on_step = on_step
         self._lock = threading.Lock()
         self._stepped_ns = 0
-        self._anchor_ns = monotonic_ns()
-        self._offset_ns = ros_now_ns() - self._anchor_ns  # of ROS time, at the anchor
+        together = False
+        while not together:
+            self._anchor_ns, ros_ns, together = self._read()
+        self._offset_ns = ros_ns - self._anchor_ns  # of ROS time, at the anchor
 
     def now_ns(self) -> int:
         """Local time: ROS time less all steps so far."""
         with self._lock:
-            ros_ns, monotonic_ns = self._ros_now_ns(), self._monotonic_ns()
+            monotonic_ns, ros_ns, together = self._read()
             drift_ns = ros_ns - monotonic_ns - self._offset_ns
-            stepped = abs(drift_ns) > STEP_THRESHOLD_NS
+            stepped = together and abs(drift_ns) > STEP_THRESHOLD_NS
             if stepped:
                 self._stepped_ns += drift_ns
-            if stepped or monotonic_ns - self._anchor_ns > ANCHOR_NS:
+            if stepped or (together and monotonic_ns - self._anchor_ns > ANCHOR_NS):
                 self._anchor_ns, self._offset_ns = monotonic_ns, ros_ns - monotonic_ns
             local_ns = ros_ns - self._stepped_ns
         if stepped:
             self._on_step(drift_ns / 1e9)
         return local_ns
+
+    def _read(self) -> tuple[int, int, bool]:
+        """Monotonic and ROS time [ns], and whether no pause of this thread, on a busy machine, lay between them."""
+        monotonic_ns = self._monotonic_ns()
+        ros_ns = self._ros_now_ns()
+        return monotonic_ns, ros_ns, self._monotonic_ns() - monotonic_ns <= _READ_NS
 
     def to_local(self, stamp_ns: int) -> int:
         """A ROS stamp, as it came with a message, in local time."""

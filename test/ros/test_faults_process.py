@@ -200,6 +200,23 @@ def test_fault_21_a_slowly_adjusted_wall_clock_is_followed_without_a_warning():
     assert time_.now_ns() == wall[0]
 
 
+def test_fault_21_a_pause_between_the_readings_of_two_clocks_is_no_step():
+    """A busy machine may take the thread away anywhere."""
+    now, pause, steps = [5_000_000_000], [0], []
+
+    def wall_ns() -> int:
+        now[0] += pause[0]
+        return now[0] + 1_000_000_000_000
+
+    time_ = StepFreeTime(wall_ns, on_step=steps.append, monotonic_ns=lambda: now[0])
+    stamp_ns = time_.now_ns()
+    for pause[0] in (0, 80_000_000, 0, 900_000_000, 0):
+        now[0] += 20_000_000
+        local_ns = time_.now_ns()
+    assert not steps
+    assert local_ns - stamp_ns == 5 * 20_000_000 + 980_000_000
+
+
 def test_fault_24_a_second_command_publisher_is_refused_unless_allowed(robot, start_node):
     intruder = robot.node.create_publisher(JointTrajectory, "arm/joint_trajectory", 1)
     node = start_node()
