@@ -16,6 +16,8 @@ from policy_ros.parameters.topics import absolute_topic, camera_topic
 from policy_ros.training.dataset import DatasetError, DatasetOptions, Part, declared_features
 from policy_ros.training.samples import GridReader, Point
 
+_KEPT_OPEN = 32
+
 
 def dataset_observation(parameters: NodeParameters, options: DatasetOptions) -> ObservationConfig:
     """What samples observe: what the running node would assemble for a policy trained on them."""
@@ -105,7 +107,7 @@ class BagReader:
 
 
 class Bags:
-    """Bags that stay open once they were read from.
+    """Bags that stay open after they were read from, but for those that were not used for the longest time.
 
     Args:
         parameters: the node's.
@@ -123,10 +125,11 @@ class Bags:
     def read(self, part: Part, points: Container[int]) -> Iterator[Point]:
         """Some points of a part, in their order; see :meth:`BagReader.read`."""
         path = part.episode.bag_path
-        if path not in self._readers:
-            self._readers[path] = BagReader(open_bag(path), self._parameters, self._options)
-        task = part.episode.task if self._tasks else None
-        return self._readers[path].read(part, points, self._decoder, task)
+        reader = self._readers.pop(path, None) or BagReader(open_bag(path), self._parameters, self._options)
+        self._readers[path] = reader  # behind the others: the first is the one not used for the longest time
+        if len(self._readers) > _KEPT_OPEN:
+            del self._readers[next(iter(self._readers))]
+        return reader.read(part, points, self._decoder, part.episode.task if self._tasks else None)
 
 
 def changed(path: Path, detail: str) -> DatasetError:
