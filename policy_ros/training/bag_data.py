@@ -17,6 +17,7 @@ from policy_ros.policies.features import features_to_json
 from policy_ros.policies.normalization import Statistics
 from policy_ros.policies.registry import POLICY_REGISTRY
 from policy_ros.policies.relative import RelativeActions
+from policy_ros.training.bars import progress_bar
 from policy_ros.training.dataset import DatasetOptions, DatasetPlan, Part, declared_features
 from policy_ros.training.loading import Sample, Shard
 from policy_ros.training.options import TrainingOptions
@@ -37,7 +38,8 @@ def open_bag_data(options: TrainingOptions, say: Callable[[str], None]) -> BagDa
     parameters = read_parameters(*options.params_file)
     dataset = _dataset_options(options, parameters)
     say(f"looking through {len(options.bags)} bags")
-    plan = plan_dataset([Path(bag) for bag in options.bags], parameters, dataset)
+    with progress_bar("bags") as progress:
+        plan = plan_dataset([Path(bag) for bag in options.bags], parameters, dataset, progress=progress)
     if not any(map(len, plan.training)):
         raise TrainingError(f"{options.bags[0]}{_more(options.bags)}: expected samples to train on, found none")
     return BagData(plan, say)
@@ -86,7 +88,8 @@ class BagData:
     def statistics(self, config: PolicyConfig, relative: RelativeActions | None) -> Statistics:
         """One pass over the training samples."""
         self._say(f"computing statistics of {sum(map(len, self._plan.training))} samples")
-        return compute_statistics(self._plan, relative=relative)
+        with progress_bar("statistics") as progress:
+            return compute_statistics(self._plan, relative=relative, progress=progress)
 
     def training(self, config: PolicyConfig, *, epoch: int, skip: int, shard: Shard) -> Iterable[Sample]:
         """Shuffled."""
