@@ -133,8 +133,8 @@ class Recorder:
             self._accepting = False
         if self.writer is not None:
             self.writer.close()
-            if self.writer.failure:
-                self.failure = self.failure or self.writer.failure
+            self.failure = self.failure or self.writer.failure
+            self._tell_of_losses()
 
     def check_silence(self) -> None:
         """Warn of streams that came at the start and have stopped, once each time."""
@@ -204,6 +204,14 @@ class Recorder:
             self._announce(self.episodes.stop(self._task))
         elif self.options.mode is Mode.FOLLOW:
             self.warn(f"episode {self.episodes.running} had not ended; it lasts to the end of the bag")
+
+    def _tell_of_losses(self) -> None:
+        for topic in self.subscriptions.topics.values():
+            if topic.measurements.lost:
+                self.warn(
+                    f"'{topic.name}': {topic.measurements.lost} messages were lost on their way here; "
+                    "start the publisher with the middleware profile too, or make this machine less busy"
+                )
 
     def _require_begun(self) -> None:
         if self.writer is None or self.finished:

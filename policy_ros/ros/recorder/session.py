@@ -76,7 +76,7 @@ class Session:
                 gc.collect()
                 gc.freeze()
                 recorder.begin()
-                self._tell(f"recording into {self._options.out}{_how_to_begin(self._options.mode, keys.available)}")
+                self._tell(f"recording into {self._options.out}{_how_to_begin(self._options.mode, node, keys)}")
                 reason = "an error"
                 try:
                     self._on_ready(node)
@@ -99,7 +99,8 @@ class Session:
             if not told and time.monotonic() > deadline_s - self._options.timeout_s + _PATIENCE_S:
                 self._tell(f"waiting: {'; '.join(missing)}")
                 told = True
-        self._stop.wait(_LOOK_S)
+        if self._stop.wait(_LOOK_S):
+            raise RecordError("ended before the start")
 
     def _watch(self, recorder: Recorder, keys: Keys) -> str:
         """Until something ends the recording; what it was."""
@@ -179,11 +180,11 @@ def _spinning(node: Node, recorder: Recorder) -> Iterator[None]:
         thread.join(_JOIN_S)
 
 
-def _how_to_begin(mode: Mode, has_keys: bool) -> str:
+def _how_to_begin(mode: Mode, node: Node, keys: Keys) -> str:
     if mode is Mode.CONTINUOUS:
         return ""
     if mode is Mode.FOLLOW:
         return ", waiting for the start of an episode"
-    if has_keys:
+    if keys.available:
         return f"; {_KEYS}"
-    return f"; call /{NODE_NAME}/start_episode to start an episode"
+    return f"; call {node.get_fully_qualified_name()}/start_episode to start an episode"
