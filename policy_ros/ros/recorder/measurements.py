@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 _WINDOW_S = 2.0  # of the rate shown
@@ -11,7 +12,7 @@ SILENT_AFTER_S = 1.0  # no topic is called silent before
 
 
 class TopicMeasurements:
-    """Counts of one topic; times are given."""
+    """Counts of one topic; times are given. Messages arrive on one thread, another one shows the numbers."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -20,6 +21,7 @@ class TopicMeasurements:
         self.largest_gap_s = 0.0  # between two recorded messages of one episode
         self.lost = 0  # by the middleware, as far as it notices
         self.expected_hz = 0.0
+        self._lock = threading.Lock()  # of the arrivals: a deque cannot be read while it changes
         self._arrivals: deque[tuple[float, int]] = deque()  # monotonic [s], size
         self._recorded_s = 0.0  # sum over all episodes, from the first to the last message in each
         self._intervals = 0
@@ -28,9 +30,10 @@ class TopicMeasurements:
     def arrived(self, now_s: float, size: int) -> None:
         """A message came; ``now_s`` is monotonic."""
         self.received += 1
-        self._arrivals.append((now_s, size))
-        while self._arrivals[0][0] < now_s - _WINDOW_S:
-            self._arrivals.popleft()
+        with self._lock:
+            self._arrivals.append((now_s, size))
+            while self._arrivals[0][0] < now_s - _WINDOW_S:
+                self._arrivals.popleft()
 
     def record(self, log_ns: int, size: int) -> None:
         """It goes into the bag."""
@@ -53,7 +56,7 @@ class TopicMeasurements:
 
     def rate_hz(self, now_s: float) -> float:
         """Of the last seconds [Hz]."""
-        times = [time_s for time_s, _ in self._arrivals if time_s >= now_s - _WINDOW_S]
+        times = [time_s for time_s, _ in self._lately(now_s)]
         if len(times) < 2:
             return 0.0
         if now_s - times[-1] > SILENT_AFTER_S:
@@ -62,7 +65,7 @@ class TopicMeasurements:
 
     def bytes_per_s(self, now_s: float) -> float:
         """Of the last seconds [B/s]."""
-        return sum(size for time_s, size in self._arrivals if time_s >= now_s - _WINDOW_S) / _WINDOW_S
+        return sum(size for _, size in self._lately(now_s)) / _WINDOW_S
 
     def silent_s(self, now_s: float) -> float:
         """How long nothing has come where something should have [s]; 0: all is well."""
@@ -70,6 +73,10 @@ class TopicMeasurements:
             return 0.0
         age_s = now_s - self._arrivals[-1][0] if self._arrivals else now_s
         return age_s if age_s > max(SILENT_AFTER_S, SILENT_PERIODS / self.expected_hz) else 0.0
+
+    def _lately(self, now_s: float) -> list[tuple[float, int]]:
+        with self._lock:
+            return [arrival for arrival in self._arrivals if arrival[0] >= now_s - _WINDOW_S]
 
     @property
     def recorded_hz(self) -> float:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 
 from policy_ros.ros.recorder.measurements import SILENT_AFTER_S, TopicMeasurements
@@ -40,3 +43,25 @@ def test_the_time_between_episodes_is_no_gap():
     assert measurements.largest_gap_s == pytest.approx(0.1)
     assert measurements.recorded_hz == pytest.approx(10.0)
     assert (measurements.recorded, measurements.recorded_bytes) == (22, 220)
+
+
+def test_numbers_can_be_read_while_messages_arrive():
+    measurements, stop = TopicMeasurements(), threading.Event()
+
+    def receive() -> None:
+        now_s = 0.0
+        while not stop.is_set():
+            now_s += 0.001
+            measurements.arrived(now_s, 100)
+
+    thread = threading.Thread(target=receive)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert measurements.bytes_per_s(0.0) >= 0.0 <= measurements.rate_hz(0.0)
+    finally:
+        sys.setswitchinterval(interval_s)
+        stop.set()
+        thread.join()
