@@ -155,9 +155,16 @@ class Supervisor(Callback):  # type: ignore[misc]  # Lightning is an extra
             self._tell(module, step, measured)
         trainer.should_stop = trainer.should_stop or stop
 
+    def on_train_end(self, trainer: Trainer, module: PolicyModule) -> None:
+        """Signals go back before Lightning gives back its own."""
+        self.interruption.end()
+
+    def on_exception(self, trainer: Trainer, module: PolicyModule, exception: BaseException) -> None:
+        """Likewise."""
+        self.interruption.end()
+
     def teardown(self, trainer: Trainer, module: PolicyModule, stage: str) -> None:
         """However it ended."""
-        self.interruption.end()
         if self._metrics is not None:
             self._metrics.close()
 

@@ -91,8 +91,8 @@ def test_a_training_that_was_killed_ends_as_one_that_was_not(policy: str, worker
 
 def test_every_sample_of_an_epoch_is_trained_on_once_whatever_happens_in_between(tmp_path: Path):
     drawn = []
-    chosen = options(steps=12, batch_size=4)
-    stops = [5, 9, 12]
+    chosen = options(steps=14, batch_size=4)
+    stops = [5, 9, 14]
     for stop in stops:
         data = SyntheticData(chosen.seed)
         first = None if drawn else chosen
@@ -101,7 +101,7 @@ def test_every_sample_of_an_epoch_is_trained_on_once_whatever_happens_in_between
         # one batch more is read than trained on, but in the end
         drawn += data.drawn[: stop * 4 - begun]
     epochs = [[index for epoch, index in drawn if epoch == number] for number in (0, 1)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(23))
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(24))
     assert epochs[0] != epochs[1]
 
 
@@ -146,7 +146,7 @@ def test_resuming_with_other_data_is_refused(tmp_path: Path):
     out = tmp_path / "out"
     run(out, options(), watch=_stop_after(3))
     with pytest.raises(TrainingError, match=r"the data have changed.*\(samples\)"):
-        run(out, data=SyntheticData(0, training=24))
+        run(out, data=SyntheticData(0, training=25))
 
 
 def test_there_must_be_a_training_to_resume(tmp_path: Path):
