@@ -189,13 +189,17 @@ def check_same(kept: TrainingOptions, given: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: some differ; the message names each with both values.
     """
-    wanted = make_options({**kept.to_dict(), **given})
-    changed = [
-        f"{leaf.name} is {getattr(wanted, leaf.name)!r}, was {getattr(kept, leaf.name)!r}"
-        for leaf in leaves(TrainingOptions)
-        if getattr(wanted, leaf.name) != getattr(kept, leaf.name)
-    ]
+    named = normalized(given)
+    overrides = {**kept.policy_overrides(), **json_object("overrides", named.get("overrides", ""))}
+    before, now = _flat(kept), _flat(make_options({**kept.to_dict(), **named, "overrides": overrides}))
+    changed = [f"{name} is {now[name]!r}, was {before.get(name)!r}" for name in now if now[name] != before.get(name)]
     if changed:
         raise ConfigurationError(
             f"--resume goes on with the options it began with: {'; '.join(changed)}; leave them out, or train anew"
         )
+
+
+def _flat(options: TrainingOptions) -> dict[str, Any]:
+    """Option to value, those of the policy one by one."""
+    values = {leaf.name: getattr(options, leaf.name) for leaf in leaves(TrainingOptions) if leaf.name != "overrides"}
+    return values | {f"overrides.{name}": value for name, value in options.policy_overrides().items()}

@@ -74,7 +74,7 @@ def test_resuming_needs_no_options_and_refuses_others(command, file: Path, capsy
     assert command("--resume", "--out", "out", "--json") == 0
     with pytest.raises(ConfigurationError, match="lr is 0.5, was 0.001"):
         command("--resume", "--out", "out", "--lr", "0.5")
-    with pytest.raises(ConfigurationError, match="overrides is"):
+    with pytest.raises(ConfigurationError, match="overrides.chunk_size is 9, was 4"):
         command("--resume", "--out", "out", "--set", "chunk_size=9")
 
 
