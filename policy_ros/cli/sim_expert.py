@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expert", action="store_true", help="a scripted expert solves the tasks (config/sim_expert.yaml)"
     )
     group.add_argument("--episodes", type=int, default=0, metavar="N", help="end after so many; default: with Ctrl-C")
+    group.add_argument(
+        "--time-factor",
+        type=float,
+        metavar="F",
+        help="in simulated time, at most F times as fast as real time; slower where the machine cannot keep up",
+    )
     group.add_argument("--record", metavar="DIR", type=Path, help="record the episodes into this bag")
     group.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="of the bag; default mcap")
     group.add_argument("--compression", choices=("none", "zstd"), default="none", help="of the bag; default none")
@@ -52,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def robot_values(arguments: argparse.Namespace) -> list[str]:
     """The robot's parameters from the command line, ``NAME:=VALUE``."""
     values = [f"seed:={arguments.seed}", *arguments.parameters]
-    return [*values, f"env_id:={arguments.env}"] if arguments.env else values
+    if arguments.env:
+        values.append(f"env_id:={arguments.env}")
+    if arguments.time_factor is not None:
+        values += ["publish_clock:=true", f"time_factor:={float(arguments.time_factor)}"]
+    return values
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -73,7 +83,8 @@ def execute(arguments: argparse.Namespace) -> int:
             folder,
         )
         recorded = arguments.record_config or [share_directory() / "config" / "sim.yaml"]
-        own = parameter_arguments(recorded, [], folder)
+        simulated = arguments.time_factor is not None
+        own = [*parameter_arguments(recorded, [], folder), "-p", f"use_sim_time:={str(simulated).lower()}"]
         return run_process(
             "policy-ros sim", ["--ros-args", *own], lambda stop: _demonstrate(arguments, robot, recorded, stop)
         )

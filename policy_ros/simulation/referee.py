@@ -74,6 +74,11 @@ class Referee:
         return self._running
 
     @property
+    def paused_s(self) -> float:
+        """How long a task has been on the table whose episode has not started; 0 where there is none [s]."""
+        return 0.0 if self._pause_left_s is None else self._rules.pause_s - self._pause_left_s
+
+    @property
     def finished(self) -> bool:
         """Whether all episodes are over."""
         return not self._running and self._pause_left_s is None and 0 < self._rules.episodes <= self.index + 1

@@ -2,7 +2,7 @@
 """The bridge between a simulated robot and its topics.
 
 Publishes ``joint_states`` and cameras, follows commands as a robot's controllers do, and draws a new task when one is
-done. One thread steps and publishes on the steady clock, another one runs the callbacks.
+done. One thread steps and publishes, in real time or in simulated time; another one runs the callbacks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from policy_ros.execution.clock import SteadyClock
+from policy_ros.execution.clock import Clock, SteadyClock
 from policy_ros.ros.convert import ns_to_stamp
 from policy_ros.ros.declare import DeclaredParameters
 from policy_ros.ros.diagnostics import OK, WARN, status
@@ -32,6 +32,7 @@ from policy_ros.ros.simulated_robot.parameters import (
     SimulatedRobotParameters,
     check_expert,
     check_faults,
+    check_time,
     controllers_for,
     describe_faults,
     episode_rules,
@@ -42,10 +43,13 @@ from policy_ros.simulation.kinematics import ARM_JOINTS
 from policy_ros.simulation.referee import Decision, Referee, Verdict
 from policy_ros.simulation.robot import SimulatedRobot
 from policy_ros.simulation.schedule import Job, Schedule
+from policy_ros.simulation.simulated_clock import SimulatedClock
 
 _NS = 1_000_000_000
 _JOIN_S = 3.0  # one picture on a busy machine takes a good part of a second
 _MAX_STEPS_IN_ARREARS = 20
+_COMMAND_TIMEOUT_S = 1.0
+_ENDED_IS_HEARD_S = 0.1  # another topic must not overtake the news that an episode is over
 _DISTURBANCE_S = 0.3  # a push comes and goes within about a second
 
 
@@ -69,10 +73,13 @@ class SimulatedRobotBridge:
             applied=self._apply,
         )
         self._parameters: SimulatedRobotParameters = declared.read()
+        check_time(self._parameters)
         check_expert(self._parameters)
         self._robot = SimulatedRobot(robot_config(self._parameters))
         check_faults(self._parameters.faults, self._robot.cameras)
-        self._clock_source = SteadyClock()
+        self._clock_source: Clock = SteadyClock()
+        if self._parameters.publish_clock:
+            self._clock_source = SimulatedClock(self._parameters.time_factor, self._clock_source)
         self._start_ns = self._clock_source.now_ns()
         self._steps = 0
         self._referee = Referee(episode_rules(self._parameters))
@@ -88,6 +95,7 @@ class SimulatedRobotBridge:
         )
         self._create_outputs()
         self._demonstrator: Demonstrator | None = None
+        self._commands_lost = 0
         self._disturbance: Disturbance | None = None
         if self._parameters.expert:
             self._create_expert(controllers)
@@ -177,6 +185,8 @@ class SimulatedRobotBridge:
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             self._obey(self._referee.request())
+        if self._parameters.publish_clock:
+            self._await_commands()  # they take no simulated time to arrive, however busy the machine is
         setpoints = self._controllers.setpoints(self._motion_ns(), self._robot.period_s)
         if self._disturbance is not None and self._referee.running:
             setpoints = setpoints + self._disturbance.advance(self._robot.period_s)
@@ -199,6 +209,7 @@ class SimulatedRobotBridge:
             self._episodes.publish(verdict, self._stamp_ns())
 
     def _draw_task(self, index: int) -> None:
+        self._await_commands()  # those for the task before must not move the arm in this one
         parameters, before = self._parameters, self._robot.positions
         seed = parameters.seed + index
         seeded = parameters.seed_episodes or index == 0
@@ -211,9 +222,23 @@ class SimulatedRobotBridge:
         if self._disturbance is not None:
             self._disturbance.restart(seed)
 
+    def _await_commands(self) -> None:
+        """Until everything that the expert published has arrived."""
+        if self._demonstrator is None:
+            return
+        expected = self._demonstrator.published - self._commands_lost
+        if not self._controllers.wait_until_received(expected, _COMMAND_TIMEOUT_S):
+            lost = expected - self._controllers.received
+            self._commands_lost += lost
+            self._node.get_logger().warning(f"{lost} commands of the expert did not arrive")
+
     def _demonstrate(self) -> None:
-        if self._demonstrator is not None and self._referee.running:
+        if self._demonstrator is None:
+            return
+        if self._referee.running:
             self._demonstrator.publish(self._stamp_ns())
+        elif self._referee.paused_s > _ENDED_IS_HEARD_S:
+            self._demonstrator.hold()
 
     def _take_picture(self, name: str) -> None:
         faults, stamp_ns = self._parameters.faults, self._stamp_ns()

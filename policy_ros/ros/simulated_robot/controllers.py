@@ -57,7 +57,7 @@ class SimulatedControllers:
         self._node = node
         self._steady_ns = steady_ns
         self._ros_ns = ros_ns
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # told of every command
         self._setpoint = np.array(positions, dtype=np.float64)
         self._controllers = [
             self._create(name, controller, [joints.index(joint) for joint in controller.joints])
@@ -100,9 +100,14 @@ class SimulatedControllers:
         self._node.create_subscription(Float64MultiArray, parameters.command_topic(name), callback, COMMANDS)
         return forwarder, limiter, columns
 
+    def wait_until_received(self, commands: int, timeout_s: float) -> bool:
+        """Until so many commands in all came and were taken over; False if they do not in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self.received >= commands, timeout_s)
+
     def _follow(self, name: str, follower: JointTrajectoryFollower, message: JointTrajectory) -> None:
-        self.received += 1
         if not message.points:
+            self._count()
             self._node.get_logger().warning(f"{name}: empty trajectory ignored", throttle_duration_sec=_LOG_EVERY_S)
             return
         now_ns = self._steady_ns()
@@ -112,14 +117,20 @@ class SimulatedControllers:
                 follower.accept(trajectory, now_ns)
         except CommandRefused as error:
             self._refuse(name, error)
+        self._count()
 
     def _forward(self, name: str, forwarder: PositionForwarder, message: Float64MultiArray) -> None:
-        self.received += 1
         try:
             with self._lock:
                 forwarder.accept(list(message.data))
         except CommandRefused as error:
             self._refuse(name, error)
+        self._count()
+
+    def _count(self) -> None:
+        with self._lock:
+            self.received += 1
+            self._lock.notify_all()
 
     def _refuse(self, name: str, error: CommandRefused) -> None:
         self.refused += 1

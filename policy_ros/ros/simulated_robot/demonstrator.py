@@ -58,13 +58,18 @@ class Demonstrator:
             )
             for name, controller in controllers.items()
         ]
+        self.published = 0  # commands
         self._in_force = self._env.joint_positions
 
     def restart(self) -> None:
-        """The arm was put somewhere else, at rest: command it to stay, in place of what was commanded before."""
+        """The arm was put somewhere else, at rest."""
         self._in_force = self._env.joint_positions
+
+    def hold(self) -> None:
+        """Command the arm to stay, so that what was commanded before the jump holds no longer."""
         for output in self._outputs:
             output.publish_hold(self._in_force)
+            self.published += 1
 
     def publish(self, stamp_ns: int) -> None:
         """Command the robot as the expert would in its present state; nothing where there is no way."""
@@ -77,4 +82,5 @@ class Demonstrator:
             return
         for output in self._outputs:
             output.publish(plan, self._in_force, stamp_ns)
+            self.published += 1
         self._in_force = plan[0]

@@ -79,7 +79,12 @@ class SimulatedRobotParameters:
     publish_raw: bool = parameter(True, "Publish `camera/<name>/image_raw`")
     publish_compressed: bool = parameter(False, "Publish `camera/<name>/image_raw/compressed` (JPEG)")
     jpeg_quality: int = parameter(90, "Of compressed pictures", minimum=1, maximum=100)
-    publish_clock: bool = parameter(False, "Publish simulated time on `/clock` and stamp with it")
+    publish_clock: bool = parameter(
+        False, "Publish simulated time on `/clock` and stamp with it; it slows down where the machine cannot keep up"
+    )
+    time_factor: float = parameter(
+        1.0, "Simulated time passes at most so many times as fast as real time", minimum=0.01, maximum=100.0
+    )
     auto_reset: bool = parameter(True, "Draw a new task after a success or at the end of an episode's time")
     start_on_request: bool = parameter(False, "The first episode begins with a call of `~/reset`, not at once")
     episodes: int = parameter(0, "Episodes after which no other is begun. 0: without end", minimum=0)
@@ -139,6 +144,18 @@ def episode_rules(parameters: SimulatedRobotParameters) -> Rules:
         goes_on=parameters.auto_reset,
         episodes=parameters.episodes,
     )
+
+
+def check_time(parameters: SimulatedRobotParameters) -> None:
+    """Refuse another pace for real time.
+
+    Raises:
+        ConfigurationError: a factor without simulated time.
+    """
+    if parameters.time_factor != 1.0 and not parameters.publish_clock:
+        raise ConfigurationError(
+            f"time_factor {parameters.time_factor:g}: expected publish_clock: true with it, got false"
+        )
 
 
 def check_expert(parameters: SimulatedRobotParameters) -> None:

@@ -51,8 +51,11 @@ def test_episode_starts_a_pause_after_its_task_was_drawn():
     assert told(watch(referee, 3)) == [("started", 0)]
     assert told(watch(referee, 4)) == [("failure", 0), ("draw", 1)]
     assert not referee.running
+    assert referee.paused_s == 0.0
     assert told(watch(referee, 2, lambda referee: True)) == [], "a success between two episodes is nobody's"
+    assert referee.paused_s == 0.5
     assert told(watch(referee, 1)) == [("started", 1)]
+    assert referee.paused_s == 0.0
 
 
 def test_episodes_on_request_wait_for_it_each_time():
