@@ -15,6 +15,7 @@ from policy_ros.bags.problems import Problems
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3")
 COMPRESSED = ".zstd"
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # many topics with their QoS: 20 times as fast in C
 
 
 def storage_suffix(path: Path) -> str:
@@ -62,7 +63,7 @@ def _listed(path: Path, problems: Problems) -> list[Path] | None:
         problems.add(f"{path}: expected {METADATA}, got none (was the recorder killed?); read by the files themselves")
         return None
     try:
-        content: Any = yaml.safe_load(metadata.read_text())
+        content: Any = yaml.load(metadata.read_text(), _YamlLoader)
         names: list[str] = content["rosbag2_bagfile_information"]["relative_file_paths"]
         # Old ones hold the path from the directory's parent; never leave the directory.
         return [path / PurePosixPath(name).name for name in names]

@@ -17,9 +17,9 @@ _INDEX_HEAD = struct.Struct("<HI")  # channel, bytes that follow
 _INDEX_ITEM = struct.Struct("<QQ")  # log time, offset
 
 
-def records(buffer: memoryview) -> Iterator[tuple[int, int, int]]:
-    """Kind, begin and end of the content of every complete record."""
-    at, size = 0, len(buffer)
+def records(buffer: memoryview, at: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Kind, begin and end of the content of every complete record from ``at`` on."""
+    size = len(buffer)
     while at + RECORD_HEAD.size <= size:
         kind, length = RECORD_HEAD.unpack_from(buffer, at)
         begin = at + RECORD_HEAD.size

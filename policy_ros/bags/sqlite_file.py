@@ -18,7 +18,8 @@ from policy_ros.bags.problems import Problems
 from policy_ros.bags.storage import BagMessage, Block, Entry, block_of
 from policy_ros.bags.temporary import TemporaryFolder
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 22
+_MAPPED_BYTES = 1 << 40  # as much as SQLite maps: pages are not copied into its cache
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 
@@ -79,6 +80,7 @@ class SqliteFile:
         database = sqlite3.connect(f"file:{quote(str(self.path.resolve()))}?{mode}", uri=True, check_same_thread=False)
         # Without it, SQLite refuses a file that is shorter than its header says. The connection is read-only.
         database.execute("PRAGMA writable_schema=ON")
+        database.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
         return database
 
     def scan(self) -> Iterator[tuple[Block, list[Entry]]]:
@@ -138,26 +140,39 @@ class OpenSqlite:
         """The messages of these topics in the order of writing. What cannot be read becomes a problem of the bag."""
         numbers = [number for number, topic in self._file.topics.items() if topic in topics]
         stop = block.at + block.size if block.stop is None else block.stop
-        index = self._database.execute(
-            "SELECT id, topic_id, timestamp FROM messages WHERE id >= ? AND id < ? "
-            f"AND topic_id IN ({','.join('?' * len(numbers))}) ORDER BY id",
-            (block.at, stop, *numbers),
-        )
+        condition = f"id >= ? AND id < ? AND topic_id IN ({','.join('?' * len(numbers))}) ORDER BY id"
+        values = (block.at, stop, *numbers)
+        try:
+            query = f"SELECT id, topic_id, timestamp, data FROM messages WHERE {condition}"
+            rows = self._database.execute(query, values).fetchall()
+        except sqlite3.DatabaseError:  # one of them is damaged
+            rows = list(self._one_by_one(condition, values))
         found = []
-        for row, number, log_ns in index.fetchall():
+        for row, number, log_ns, data in rows:
             topic = self._file.topics[number]
             try:
-                (data,) = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
                 found.append(BagMessage(topic, log_ns, decompressed_message(memoryview(data))))
-            except (sqlite3.DatabaseError, DecompressionError) as error:
-                self._file.problems.add(
-                    f"{self._file.name}: topic '{topic}': expected a readable message, got a damaged one in row {row} "
-                    f"({error}); left out",
-                    self._file.name,
-                    topic,
-                    "damaged message",
-                )
+            except DecompressionError as error:
+                self._note_damage(topic, row, error)
         return found
+
+    def _one_by_one(self, condition: str, values: tuple[int, ...]) -> Iterator[tuple[int, int, int, bytes]]:
+        index = self._database.execute(f"SELECT id, topic_id, timestamp FROM messages WHERE {condition}", values)
+        for row, number, log_ns in index.fetchall():
+            try:
+                (data,) = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
+                yield row, number, log_ns, data
+            except sqlite3.DatabaseError as error:
+                self._note_damage(self._file.topics[number], row, error)
+
+    def _note_damage(self, topic: str, row: int, error: Exception) -> None:
+        self._file.problems.add(
+            f"{self._file.name}: topic '{topic}': expected a readable message, got a damaged one in row {row} "
+            f"({error}); left out",
+            self._file.name,
+            topic,
+            "damaged message",
+        )
 
 
 def _block(entries: list[Entry]) -> Block:
