@@ -56,13 +56,14 @@ def evaluate(
 
 
 def check(policy: Policy, options: EvaluationOptions) -> tuple[float, float]:
-    """Whether these episodes can be run at all; control rate [Hz] and time limit [s] of them.
+    """Whether these episodes can begin at all; control rate [Hz] and time limit [s] of them.
 
     Raises:
         ConfigurationError: says why not.
     """
     task = make_task(policy, options)
     try:
+        task.reset(options.seed)
         if options.mode:
             check_mode(policy, options, task)
         return task.rate_hz, task.max_steps / task.rate_hz

@@ -15,8 +15,9 @@ from policy_ros.evaluation.options import EvaluationOptions
 from policy_ros.evaluation.result import EpisodeResult, ExecutionFacts
 from policy_ros.evaluation.seeds import noise_generator
 from policy_ros.evaluation.task import Progress, Task
-from policy_ros.execution import Tick, VirtualDrive
+from policy_ros.execution import Gate, Tick, VirtualDrive
 from policy_ros.parameters import build
+from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.base import Policy
 from policy_ros.policies.seeded import SeededPolicy
 
@@ -44,12 +45,35 @@ def run_executed(
 
 
 def check_mode(policy: Policy, options: EvaluationOptions, task: Task) -> None:
-    """Refuse a mode that this policy cannot be executed in.
+    """Refuse a mode that this policy cannot be executed in, or this environment; its episode has begun.
 
     Raises:
         ConfigurationError: says why.
     """
-    build.strategy(node_parameters(task, options), policy)
+    parameters = node_parameters(task, options)
+    build.strategy(parameters, policy)
+    _gate(parameters, task, options)
+    _standing(task, options)
+
+
+def _gate(parameters: NodeParameters, task: Task, options: EvaluationOptions) -> Gate:
+    """With the limits of the parameters, and of the robot's description where these ask for it."""
+    if not parameters.gate.use_robot_description:
+        return build.make_gate(parameters)
+    if task.description is None:
+        raise ConfigurationError(f"gate.use_robot_description: expected false, {options.env_id} has no description")
+    return build.make_gate(parameters, task.description)
+
+
+def _standing(task: Task, options: EvaluationOptions) -> NDArray[np.float64]:
+    """The action ``(A,)`` that moves nothing."""
+    positions = task.positions
+    if positions is None:
+        raise ConfigurationError(
+            f"{options.env_id}: expected an agent_pos of the shape of an action, to stand still while there is no "
+            "action: a mode of execution needs one"
+        )
+    return positions
 
 
 class _Episode:
@@ -59,22 +83,15 @@ class _Episode:
         self._task = task
         self._seed = seed
         task.reset(seed)
-        positions = task.positions
-        if positions is None:
-            raise ConfigurationError(
-                f"{options.env_id}: expected an agent_pos of the shape of an action, to stand still while there is no "
-                "action: a mode of execution needs one"
-            )
-        self._command = positions
+        self._command = _standing(task, options)
         parameters = node_parameters(task, options)
         delay_ns = round(options.delay_ms * 1e6)
-        described = parameters.gate.use_robot_description
         self._drive = VirtualDrive(
             self,
             SeededPolicy(policy, noise_generator(seed)),
             lambda: delay_ns,
             strategy=build.strategy(parameters, policy),
-            gate=build.make_gate(parameters, task.description if described else None),
+            gate=_gate(parameters, task, options),
             scaling=build.action_scaling(parameters),
             config=build.execution_config(parameters),
         )

@@ -80,6 +80,13 @@ def test_the_gate_has_the_limits_of_the_parameters(scripted):
     assert executed(scripted(), "sync", time_limit_s=4.0).episodes[0].execution.gate_clamped == 0
 
 
+def test_the_gate_takes_limits_from_the_environments_description_too(scripted):
+    """Its gripper closes with 0.15 m/s; the scripted solution closes it at once."""
+    described = NodeParameters(gate=GateParameters(use_robot_description=True))
+    result = executed(scripted(), "sync", parameters=described)
+    assert all(episode.execution.gate_clamped > 10 for episode in result.episodes)
+
+
 def test_a_hold_that_only_a_person_ends_is_told(scripted):
     touchy = NodeParameters(gate=GateParameters(max_jump=(1e-6, 1e-6, 1e-6, 1e-6)))
     episode = executed(scripted(), "sync", parameters=touchy, time_limit_s=1.0).episodes[0]

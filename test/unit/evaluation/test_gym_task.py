@@ -14,9 +14,9 @@ from gymnasium import spaces
 
 from policy_ros.data import ACTION, FeatureSpec, FeatureType
 from policy_ros.errors import ConfigurationError
-from policy_ros.evaluation import EvaluationOptions, evaluate
+from policy_ros.evaluation import EvaluationOptions, check, evaluate
 from policy_ros.evaluation.fitting import make_task
-from policy_ros.parameters.node import ExecutionParameters, NodeParameters
+from policy_ros.parameters.node import ExecutionParameters, GateParameters, NodeParameters
 
 SLIDER = "policy_ros_test/Slider-v0"
 STATE = {"observation.state": FeatureSpec(FeatureType.STATE, (2,))}
@@ -131,6 +131,21 @@ def test_modes_of_execution_work_at_the_environments_rate(pusher):
     base, late = (evaluate(pusher(), slider(mode="sync", delay_ms=delay)) for delay in (0.0, 80.0))
     assert base.success_rate == late.success_rate == 1.0
     assert late.mean_steps >= base.mean_steps + 2 * 4
+
+
+def test_a_mode_of_execution_needs_a_place_to_stand_at(pusher, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Slider, "reset", lambda self, **_: ({**self._observe(), "agent_pos": np.zeros(3)}, {}))
+    with pytest.raises(ConfigurationError, match="expected an agent_pos of the shape of an action"):
+        check(pusher(), slider(mode="sync"))
+    check(pusher(), slider())
+
+
+def test_limits_from_a_description_need_one(pusher):
+    described = NodeParameters(
+        gate=GateParameters(use_robot_description=True), execution=ExecutionParameters(rate_hz=25.0)
+    )
+    with pytest.raises(ConfigurationError, match="policy_ros_test/Slider-v0 has no description"):
+        check(pusher(), slider(mode="sync", parameters=described))
 
 
 def test_another_rate_than_the_environments_is_refused(pusher):
