@@ -91,6 +91,7 @@ class Part:
         stop_ns: behind that of its last message [ns].
         points: indices of the grid's points that are samples, increasing.
         left_out: topic and log time of pictures that cannot be decoded.
+        first: whether the episode begins with it.
     """
 
     episode: Episode
@@ -98,6 +99,7 @@ class Part:
     stop_ns: int
     points: NDArray[np.int64]
     left_out: frozenset[tuple[str, int]] = frozenset()
+    first: bool = True
 
     def __len__(self) -> int:
         return len(self.points)

@@ -44,6 +44,7 @@ _LATE_S = 1.0  # a grid that begins later is worth a line
 _REGULAR_S = 0.1  # commands that come this often on average are a stream
 _PAUSE_S = 0.5  # a pause of such a stream that is worth a line
 _REPORT_EVERY = 512  # messages
+_REASONS = 4  # in one line
 
 
 class PictureKind(NamedTuple):
@@ -104,7 +105,7 @@ class _Inspection:
         self._check_rates()
         if not parts:
             reasons = [*self._nothing, *self._losses(), *self._bag.problems] or ["no episode"]
-            raise DatasetError(f"{self._bag.path}: expected samples, got none: {'; '.join(dict.fromkeys(reasons))}")
+            raise DatasetError(f"{self._bag.path}: expected samples, got none: {_some(reasons)}")
         self._note_pauses()
         for line in [*self._nothing, *self._losses()]:
             self._bag.note(line)
@@ -116,21 +117,25 @@ class _Inspection:
             self._nothing.append(f"{name}: left out, since it failed; ask for failures to have it")
             return
         messages = self._reader.messages(episode.start_ns, episode.stop_ns)
-        empty = True
+        stretches = 0
+        reasons: list[str] = []
         for _, stretch in groupby(messages, key=Sections(self._bag)):
-            empty = False
-            part, reason = self._stretch(episode, stretch)
+            part, reason = self._stretch(episode, stretch, first=stretches == 0)
+            stretches += 1
             if part is None:
-                self._nothing.append(f"{name}: no sample{reason}")
+                reasons.append(reason)
             else:
                 yield part
-        if empty:
-            self._nothing.append(f"{name}: no sample: no message on any of {', '.join(self._reader.topics)}")
+        if not stretches:
+            reasons = [f"no message on any of {', '.join(self._reader.topics)}"]
+        if reasons:
+            what = "no sample" if len(reasons) >= stretches else f"no sample in {len(reasons)} of {stretches} stretches"
+            self._nothing.append(f"{name}: {what}: {_some(reasons)}")
 
-    def _stretch(self, episode: Episode, messages: Iterable[BagMessage]) -> tuple[Part | None, str]:
+    def _stretch(self, episode: Episode, messages: Iterable[BagMessage], *, first: bool) -> tuple[Part | None, str]:
         """One stretch without a jump; without a sample the reason."""
         assembler = _InspectingAssembler(self._reader.config, default_decoder(), self._see)
-        grid = self._reader.grid(assembler)
+        grid = self._reader.grid(assembler, episode.start_ns if first else None)
         self._tally.begin()
         points: list[int] = []
         for point in grid.read(self._tally.count(messages), range(0, _ALL, self._options.stride)):
@@ -141,11 +146,11 @@ class _Inspection:
                 self._lose(point.problem)
         self._note_frozen(assembler)
         if not points:
-            return None, self._why_nothing(assembler) if grid.origin_ns is None else ""
+            return None, self._why_nothing(assembler, grid)
         self._note_late(episode, grid)
         left_out = frozenset((self._topic_of(camera), log_ns) for camera, log_ns in assembler.undecodable)
         stop_ns = self._tally.last_ns + 1
-        return Part(episode, self._tally.first_ns, stop_ns, np.array(points, np.int64), left_out), ""
+        return Part(episode, self._tally.first_ns, stop_ns, np.array(points, np.int64), left_out, first), ""
 
     def _lose(self, problem: Problem) -> None:
         self._lost[problem.cause] += 1
@@ -159,7 +164,9 @@ class _Inspection:
             for cause, count in self._lost.most_common()
         ]
 
-    def _why_nothing(self, assembler: ObservationAssembler) -> str:
+    def _why_nothing(self, assembler: ObservationAssembler, grid: GridReader) -> str:
+        if grid.origin_ns is not None:
+            return "too short, or never all fresh at a time"
         lines = []
         for name in assembler.missing():
             stream, _, joint = name.partition("/") if name.startswith(f"{JOINT_STREAM}/") else (name, "", "")
@@ -169,7 +176,7 @@ class _Inspection:
         silent = [topic for topic in self._commands if not self._tally.heard(topic)]
         if not lines and silent:
             lines = [f"topic '{topic}': no command; every joint has to be commanded once" for topic in silent]
-        return ": " + ("; ".join(lines) or f"no command that could be followed on {', '.join(self._commands)}")
+        return "; ".join(lines) or f"no command that could be followed on {', '.join(self._commands)}"
 
     def _see(self, camera: str, kind: PictureKind, log_ns: int) -> None:
         """Take note of a picture; those of a camera have to be alike."""
@@ -226,6 +233,13 @@ class _Inspection:
                     f"{self._bag.path}: topic '{topic}': commands come {count / self._tally.seconds:.0f} times a "
                     f"second, but paused for {pause_s:.1f} s; {after}"
                 )
+
+
+def _some(reasons: Iterable[str]) -> str:
+    """The first few of them, each once."""
+    different = list(dict.fromkeys(reasons))
+    more = f"; and {len(different) - _REASONS} more" if len(different) > _REASONS else ""
+    return "; ".join(different[:_REASONS]) + more
 
 
 class _Tally:

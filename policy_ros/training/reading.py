@@ -17,6 +17,7 @@ from policy_ros.training.dataset import DatasetError, DatasetOptions, Part, decl
 from policy_ros.training.samples import GridReader, Point
 
 _KEPT_OPEN = 32
+_BEFORE_NS = 200_000_000  # joint states this long before an episode still say where it begins
 
 
 def dataset_observation(parameters: NodeParameters, options: DatasetOptions) -> ObservationConfig:
@@ -62,18 +63,28 @@ class BagReader:
         self.config = dataset_observation(parameters, options)
         self._parameters, self._options = parameters, options
         self._scaling = action_scaling(parameters)
+        self._joint_topic = absolute_topic(parameters.joints.topic, options.namespace)
         self.topics = tuple(sorted({*self._inputs().topics, *self._commands().topics}))
 
     def messages(self, start_ns: int, stop_ns: int) -> Iterator[BagMessage]:
         """All messages that are needed, from a log time to before another [ns]."""
         return self.bag.messages(self.topics, start_ns=start_ns, stop_ns=stop_ns)
 
-    def grid(self, assembler: ObservationAssembler) -> GridReader:
-        """For one stretch without a jump."""
+    def grid(self, assembler: ObservationAssembler, begin_ns: int | None = None) -> GridReader:
+        """For one stretch without a jump.
+
+        Args:
+            assembler: nothing pushed yet.
+            begin_ns: where an episode begins; where the joints were just before is where its first trajectory starts.
+        """
         options = self._options
+        commands = self._commands()
+        if begin_ns is not None and options.action_topic is None and self._joint_topic in commands.topics:
+            for message in self.bag.messages([self._joint_topic], start_ns=begin_ns - _BEFORE_NS, stop_ns=begin_ns):
+                commands.feed(message)
         return GridReader(
             self._inputs(),
-            self._commands(),
+            commands,
             assembler,
             self._scaling,
             rate_hz=self._parameters.execution.rate_hz,
@@ -92,7 +103,8 @@ class BagReader:
         messages = self.messages(part.start_ns, part.stop_ns)
         if part.left_out:
             messages = (message for message in messages if (message.topic, message.log_ns) not in part.left_out)
-        for point in self.grid(assembler).read(messages, points):
+        begin_ns = part.episode.start_ns if part.first else None
+        for point in self.grid(assembler, begin_ns).read(messages, points):
             if point.problem is not None:
                 raise changed(self.bag.path, point.problem.text)
             yield point

@@ -31,12 +31,16 @@ class Sections:
 
     def __call__(self, message: BagMessage) -> int:
         """Number of the stretch that a message belongs to; asked for every message in the order of log time."""
-        reason = self._pause(message) or self._back(message)
+        pause = self._pause(message)
+        reason = pause or self._back(message)
         if reason is not None:
             at_s = (message.log_ns - self._bag.start_ns) * 1e-9
+            kind = "pause" if pause else message.topic  # one line for all that are alike
             self._bag.note(
                 f"{self._bag.path}: topic '{message.topic}': {reason} after {at_s:.3f} s; the episode is cut there, "
-                "no sample reaches across it"
+                "no sample reaches across it",
+                "section",
+                kind,
             )
             self._number += 1
             self._order = StampOrder()

@@ -31,6 +31,7 @@ from policy_ros.training.samples import Point
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 _ROWS = 20_000
+_PIECE = 4096
 _PICTURES = 2_000
 _GREY_LEVELS = 256
 _REPORT_EVERY = 64  # samples
@@ -85,11 +86,22 @@ class VectorStatistics:
         self._min, self._max = np.full(dim, np.inf), np.full(dim, -np.inf)
         self._kept = np.empty((_ROWS, dim))
         self._rng = np.random.default_rng(seed)
+        self._waiting: list[Rows] = []
+        self._waiting_rows = 0
 
     def add(self, rows: Rows) -> None:
         """Look at rows ``(N, n)``."""
-        if not len(rows):
+        self._waiting.append(rows)
+        self._waiting_rows += len(rows)
+        if self._waiting_rows >= _PIECE:
+            self._merge()
+
+    def _merge(self) -> None:
+        """Rows are merged many at a time: one by one would take longer than reading them."""
+        if not self._waiting_rows:
             return
+        rows = np.concatenate(self._waiting)
+        self._waiting, self._waiting_rows = [], 0
         self._keep(rows)
         count = self._count + len(rows)
         mean = rows.mean(axis=0)
@@ -101,6 +113,7 @@ class VectorStatistics:
 
     def result(self) -> dict[str, Tensor]:
         """Statistic name to ``(n,)``; ``count`` to ``(1,)``. The deviation is that of the rows, not an estimate."""
+        self._merge()
         kept = self._kept[: min(self._count, _ROWS)]
         values = {
             "mean": self._mean,
