@@ -33,6 +33,8 @@ class ExecutionConfig:
         delay_quantile: of the window, 0 to 1.
         guidance: how ``rtc`` guides; ``blend`` takes its schedule.
         rtc_fallback: mode that stands in for ``rtc`` with a policy that cannot be guided; empty: refuse it.
+        added_delay_s: every inference lasts so much longer than the policy takes, in real time; for tests and
+            demonstrations [s].
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -50,6 +52,7 @@ class ExecutionConfig:
     delay_quantile: float = 0.95
     guidance: GuidanceOptions = GuidanceOptions()
     rtc_fallback: str = ""
+    added_delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         _require(math.isfinite(self.rate_hz) and self.rate_hz > 0.0, "rate_hz", "a positive rate", self.rate_hz)
@@ -57,6 +60,7 @@ class ExecutionConfig:
         _require(self.lookahead_steps >= 1, "lookahead_steps", "at least 1", self.lookahead_steps)
         _require(self.max_consecutive_errors >= 1, "max_consecutive_errors", "at least 1", self.max_consecutive_errors)
         _require(self.inference_timeout_s > 0.0, "inference_timeout_s", "a positive time", self.inference_timeout_s)
+        _require(0.0 <= self.added_delay_s < math.inf, "added_delay_s", "0 or a time", self.added_delay_s)
         _require(math.isfinite(self.ensemble_coeff), "ensemble_coeff", "a finite number", self.ensemble_coeff)
         _require(self.delay_window >= 1, "delay_window", "at least 1", self.delay_window)
         _require(0.0 <= self.delay_quantile <= 1.0, "delay_quantile", "0 to 1", self.delay_quantile)

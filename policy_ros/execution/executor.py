@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from policy_ros.data import JointScaling, Observation, StreamHealth
 from policy_ros.errors import ConfigurationError, ObservationError, PolicyRosError
+from policy_ros.execution.added_delay import AddedDelay
 from policy_ros.execution.commanding import Commander
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.delay import is_feasible
@@ -66,6 +67,7 @@ class ChunkExecutor:
         self._config = config
         self._names = scaling.names
         self._monotonic_ns = monotonic_ns
+        self._added_delay = AddedDelay(config.added_delay_s)
         self._inference = Inference(
             policy,
             observe,
@@ -74,6 +76,7 @@ class ChunkExecutor:
             not_ready=not_ready,
             monotonic_ns=monotonic_ns,
             stamp_now_ns=stamp_now_ns,
+            added_delay=self._added_delay,
         )
         self._condition = threading.Condition()  # guards everything below
         self._worker = InferenceThread(self.run_inference_once, self._on_internal_error, self._condition)
@@ -97,6 +100,7 @@ class ChunkExecutor:
         """
         if threaded:
             self._worker.start()
+        self._added_delay.begin()
         with self._condition:
             self._progress.begin_run(len(self._names))
             self._state = ExecutionState.WAITING
@@ -111,6 +115,7 @@ class ChunkExecutor:
         with self._condition:
             self._progress.end_run()
             self._state = ExecutionState.IDLE
+        self._added_delay.end()
         return self._worker.stop(timeout_s)
 
     def set_gate(self, gate: Gate) -> None:
@@ -162,6 +167,10 @@ class ChunkExecutor:
         with self._condition:
             self._progress.change_strategy(strategy)
             self._worker.notify()
+
+    def set_added_delay(self, seconds: float) -> None:
+        """Make the inferences to come last so much longer than the policy takes [s]; for tests and demonstrations."""
+        self._added_delay.seconds = seconds
 
     def status(self) -> ExecutionStatus:
         """Snapshot of state and measurements."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy_ros.data import JointScaling, Observation
+from policy_ros.execution.added_delay import AddedDelay
 from policy_ros.execution.hold import HoldCause
 from policy_ros.execution.strategies import Guidance
 from policy_ros.rtc import GuidanceOptions
@@ -108,6 +109,7 @@ class Inference:
         not_ready: raised by ``observe`` while streams are missing, stale or skewed.
         monotonic_ns: measures durations.
         stamp_now_ns: the clock that observations are stamped with.
+        added_delay: makes every inference last longer.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Inference:
         not_ready: type[Exception],
         monotonic_ns: Callable[[], int],
         stamp_now_ns: Callable[[], int],
+        added_delay: AddedDelay,
     ) -> None:
         self._policy = policy
         self._observe = observe
@@ -128,6 +131,7 @@ class Inference:
         self._not_ready = not_ready
         self._monotonic_ns = monotonic_ns
         self._stamp_now_ns = stamp_now_ns
+        self._added_delay = added_delay
         self._epoch: int | None = None
 
     def run(self, request: InferenceRequest) -> Outcome:
@@ -148,6 +152,7 @@ class Inference:
             return NotObserved(_one_line(error))
         age_s = (self._stamp_now_ns() - observation.stamp_ns) * 1e-9
         raw = np.asarray(self._predict(observation.features, request.guidance))
+        self._added_delay.pass_by()
         if raw.shape != self._shape:
             return Failed(HoldCause.INVALID_ACTION, f"expected actions of shape {self._shape}, got {raw.shape}")
         actions = self._scaling.to_robot(raw)

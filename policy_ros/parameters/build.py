@@ -197,6 +197,7 @@ def execution_config(parameters: NodeParameters) -> ExecutionConfig:
             jacobian=parameters.rtc.jacobian,
         ),
         rtc_fallback=parameters.rtc.fallback,
+        added_delay_s=execution.added_delay_s,
     )
 
 

@@ -129,6 +129,15 @@ class ExecutionParameters:
         minimum=0,
         maximum=98,
     )
+    added_delay_s: float = parameter(
+        0.0,
+        "Makes every inference last so much longer than the policy takes, as on a slower computer. For tests and "
+        "demonstrations only",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+        dynamic=True,
+    )
     stop_timeout_s: float = parameter(
         1.0, "Longest wait for a running inference on deactivation", unit="s", minimum=0.0
     )

@@ -202,6 +202,7 @@ class PolicyRuntime:
     def apply(self, parameters: NodeParameters) -> None:
         """Take over what changed of what may change while running, at the next chunk boundary."""
         before, self.parameters = self.parameters, dataclasses.replace(parameters, cameras=self.parameters.cameras)
+        self.executor.set_added_delay(parameters.execution.added_delay_s)
         if (parameters.execution, parameters.rtc) != (before.execution, before.rtc):
             self.executor.set_strategy(self.make_strategy(parameters))
         if parameters.policy.prompt != before.policy.prompt:
@@ -224,6 +225,9 @@ class PolicyRuntime:
     def warnings(self) -> list[str]:
         """What is suspicious around the node while it runs."""
         found = list(self.inputs.mismatches.values())
+        added_s = self.parameters.execution.added_delay_s
+        if added_s > 0.0:
+            found.append(f"every inference is made to last {added_s:g} s longer (execution.added_delay_s)")
         for output in tuple(self.outputs):
             others = output.other_publishers()
             if others:
