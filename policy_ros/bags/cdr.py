@@ -8,15 +8,19 @@ writes it (DDSI-RTPS, encapsulation ``CDR_LE`` or ``CDR_BE``).
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 from policy_ros.bags.errors import MalformedMessage
 from policy_ros.observation.images import CompressedImage, RawImage
 
 _NS = 1_000_000_000
 _ENCAPSULATION = 4  # alignment counts from behind it
+_STAMP_BYTES = _ENCAPSULATION + 8
 _UINT32 = {"<": struct.Struct("<I"), ">": struct.Struct(">I")}
 _STAMP = {"<": struct.Struct("<iI"), ">": struct.Struct(">iI")}
+
+T = TypeVar("T")
 
 
 class JointPositions(NamedTuple):
@@ -30,27 +34,29 @@ class JointPositions(NamedTuple):
 class Cdr:
     """Reads values one after the other.
 
+    Args:
+        data: a message.
+        at: where to begin.
+
+    Attributes:
+        at: where the next value begins, but for its alignment.
+        order: of bytes, as ``struct`` calls it.
+
     Raises:
         MalformedMessage: by every method, where the data ends too early or makes no sense.
     """
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview, at: int = 4) -> None:
         if len(data) < _ENCAPSULATION or data[0] != 0 or data[1] not in (0, 1):
-            raise MalformedMessage(
-                f"expected a message in CDR, got {len(data)} bytes that begin with {bytes(data[:4])!r}"
-            )
-        self._data = data if isinstance(data, memoryview) else memoryview(data)
-        self._order = "<" if data[1] == 1 else ">"
-        self._at = _ENCAPSULATION
+            begin = bytes(data[:_ENCAPSULATION])
+            raise MalformedMessage(f"expected a message in CDR, got {len(data)} bytes that begin with {begin!r}")
+        self.order = "<" if data[1] == 1 else ">"
+        self.at = at
+        self._data = data
 
     def stamp_ns(self) -> int:
         """A ``builtin_interfaces/Time`` [ns]."""
-        self._align(4)
-        try:
-            seconds, nanoseconds = _STAMP[self._order].unpack_from(self._data, self._at)
-        except struct.error:
-            raise self._ended(8) from None
-        self._at += 8
+        seconds, nanoseconds = self._unpack(_STAMP[self.order])
         return int(seconds) * _NS + int(nanoseconds)
 
     def uint8(self) -> int:
@@ -59,19 +65,12 @@ class Cdr:
 
     def uint32(self) -> int:
         """A number of four bytes."""
-        self._at = (self._at + 3) & ~3
-        try:
-            (value,) = _UINT32[self._order].unpack_from(self._data, self._at)
-        except struct.error:
-            raise self._ended(4) from None
-        self._at += 4
-        return int(value)
+        return int(self._unpack(_UINT32[self.order])[0])
 
     def string(self) -> str:
         """A string."""
-        size = self.uint32()
         try:
-            return str(self._take(size)[:-1], "utf-8")
+            return str(self._take(self.uint32())[:-1], "utf-8")
         except UnicodeDecodeError as error:
             raise MalformedMessage(f"expected text, got {error}") from error
 
@@ -79,66 +78,152 @@ class Cdr:
         """A sequence of strings."""
         return [self.string() for _ in range(self.uint32())]
 
-    def float64s(self) -> tuple[float, ...]:
-        """A sequence of numbers of eight bytes."""
-        count = self.uint32()
-        if count == 0:
-            return ()
-        self._align(8)
-        return struct.unpack(f"{self._order}{count}d", self._take(8 * count))
+    def align(self, size: int) -> None:
+        """Skip to where a number of ``size`` bytes begins."""
+        self.at += (_ENCAPSULATION - self.at) % size
 
-    def octets(self) -> memoryview:
-        """A sequence of bytes, as a view."""
-        return self._take(self.uint32())
+    def _unpack(self, layout: struct.Struct) -> tuple[int, ...]:
+        self.align(4)
+        begin = self.at
+        try:
+            values = layout.unpack_from(self._data, begin)
+        except struct.error:
+            raise _ended(layout.size, begin, self._data) from None
+        self.at = begin + layout.size
+        return values
 
-    def _align(self, size: int) -> None:
-        self._at += (_ENCAPSULATION - self._at) % size
-
-    def _take(self, size: int) -> memoryview:
-        begin = self._at
-        self._at = begin + size
-        if self._at > len(self._data):
-            raise self._ended(size, begin)
-        return self._data[begin : self._at]
-
-    def _ended(self, size: int, at: int | None = None) -> MalformedMessage:
-        at = self._at if at is None else at
-        return MalformedMessage(
-            f"expected {size} bytes at {at}, got {max(0, len(self._data) - at)}; the message is cut off"
-        )
+    def _take(self, size: int) -> bytes | memoryview:
+        begin = self.at
+        if begin + size > len(self._data):
+            raise _ended(size, begin, self._data)
+        self.at = begin + size
+        return self._data[begin : self.at]
 
 
-def joint_positions(data: bytes | memoryview) -> JointPositions:
-    """A ``sensor_msgs/JointState`` without velocities and efforts."""
-    cdr = Cdr(data)
-    stamp_ns = cdr.stamp_ns()
+class JointStateReader:
+    """Reads ``sensor_msgs/JointState`` messages of one topic, without velocities and efforts."""
+
+    def __init__(self) -> None:
+        self._head = _RecurringHead(_STAMP_BYTES, _joint_head)
+
+    def read(self, data: bytes | memoryview) -> JointPositions:
+        """Stamp, names and positions."""
+        stamp_ns = Cdr(data).stamp_ns()
+        (names, numbers), at = self._head.read(data)
+        return JointPositions(stamp_ns, names, _float64s(numbers, data, at))
+
+
+class ImageReader:
+    """Reads ``sensor_msgs/Image`` messages of one topic; pictures are views into the message."""
+
+    def __init__(self) -> None:
+        self._head = _RecurringHead(_STAMP_BYTES, _image_head)
+
+    def read(self, data: bytes | memoryview) -> tuple[int, RawImage]:
+        """Stamp [ns] and picture."""
+        stamp_ns = Cdr(data).stamp_ns()
+        (height, width, encoding, is_bigendian, step, size), at = self._head.read(data)
+        return stamp_ns, RawImage(height, width, encoding, step, _octets(data, at, size), is_bigendian)
+
+
+class CompressedImageReader:
+    """Reads ``sensor_msgs/CompressedImage`` messages; files are views into the message."""
+
+    def read(self, data: bytes | memoryview) -> tuple[int, CompressedImage]:
+        """Stamp [ns] and file."""
+        cdr = Cdr(data)
+        stamp_ns = cdr.stamp_ns()
+        cdr.string()  # frame_id
+        format_, size = cdr.string(), cdr.uint32()
+        return stamp_ns, CompressedImage(format_, _octets(data, cdr.at, size))
+
+
+class ArrayReader:
+    """Reads the values of ``std_msgs/Float64MultiArray`` messages of one topic; their layout does not matter."""
+
+    def __init__(self) -> None:
+        self._head = _RecurringHead(_ENCAPSULATION, _array_head)
+
+    def read(self, data: bytes | memoryview) -> tuple[float, ...]:
+        """All values."""
+        numbers, at = self._head.read(data)
+        return _float64s(numbers, data, at)
+
+
+class _RecurringHead(Generic[T]):
+    """What comes before the values of a message, mostly the same from one message of a topic to the next.
+
+    It is parsed when it changes. What it says, sizes included, follows from its bytes alone.
+
+    Args:
+        begin: where it begins.
+        parse: reads it to its end.
+    """
+
+    def __init__(self, begin: int, parse: Callable[[Cdr], T]) -> None:
+        self._begin = begin
+        self._parse = parse
+        self._encapsulation = self._bytes = b""
+        self._end = 0
+        self._content: T | None = None
+
+    def read(self, data: bytes | memoryview) -> tuple[T, int]:
+        """What it says, and where it ends."""
+        known = self._content
+        if (
+            known is not None
+            and data[self._begin : self._end] == self._bytes
+            and data[:_ENCAPSULATION] == self._encapsulation
+        ):
+            return known, self._end
+        cdr = Cdr(data, self._begin)
+        content = self._parse(cdr)
+        self._content, self._end = content, cdr.at
+        self._bytes, self._encapsulation = bytes(data[self._begin : cdr.at]), bytes(data[:_ENCAPSULATION])
+        return content, cdr.at
+
+
+def _joint_head(cdr: Cdr) -> tuple[list[str], struct.Struct]:
     cdr.string()  # frame_id
-    return JointPositions(stamp_ns, cdr.strings(), cdr.float64s())
+    return cdr.strings(), _numbers(cdr)
 
 
-def raw_image(data: bytes | memoryview) -> tuple[int, RawImage]:
-    """Stamp [ns] and picture of a ``sensor_msgs/Image``."""
-    cdr = Cdr(data)
-    stamp_ns = cdr.stamp_ns()
-    cdr.string()
+def _image_head(cdr: Cdr) -> tuple[int, int, str, bool, int, int]:
+    cdr.string()  # frame_id
     height, width, encoding = cdr.uint32(), cdr.uint32(), cdr.string()
-    is_bigendian = bool(cdr.uint8())
-    step = cdr.uint32()
-    return stamp_ns, RawImage(height, width, encoding, step, cdr.octets(), is_bigendian)
+    return height, width, encoding, bool(cdr.uint8()), cdr.uint32(), cdr.uint32()
 
 
-def compressed_image(data: bytes | memoryview) -> tuple[int, CompressedImage]:
-    """Stamp [ns] and file of a ``sensor_msgs/CompressedImage``."""
-    cdr = Cdr(data)
-    stamp_ns = cdr.stamp_ns()
-    cdr.string()
-    return stamp_ns, CompressedImage(cdr.string(), cdr.octets())
-
-
-def float64_multi_array(data: bytes | memoryview) -> tuple[float, ...]:
-    """The values of a ``std_msgs/Float64MultiArray`` (its layout is not looked at, as the live node does not)."""
-    cdr = Cdr(data)
-    for _ in range(cdr.uint32()):  # dimensions
-        cdr.string(), cdr.uint32(), cdr.uint32()
+def _array_head(cdr: Cdr) -> struct.Struct:
+    for _ in range(cdr.uint32()):  # dimensions: label, size, stride
+        cdr.string()
+        cdr.uint32()
+        cdr.uint32()
     cdr.uint32()  # offset
-    return cdr.float64s()
+    return _numbers(cdr)
+
+
+def _numbers(cdr: Cdr) -> struct.Struct:
+    """The layout of a sequence of numbers of eight bytes that begins here."""
+    count = cdr.uint32()
+    if count:
+        cdr.align(8)
+    return struct.Struct(f"{cdr.order}{count}d")
+
+
+def _float64s(numbers: struct.Struct, data: bytes | memoryview, at: int) -> tuple[float, ...]:
+    try:
+        return numbers.unpack_from(data, at)
+    except struct.error:
+        raise _ended(numbers.size, at, data) from None
+
+
+def _octets(data: bytes | memoryview, at: int, size: int) -> memoryview:
+    if at + size > len(data):
+        raise _ended(size, at, data)
+    return memoryview(data)[at : at + size]
+
+
+def _ended(size: int, at: int, data: bytes | memoryview) -> MalformedMessage:
+    left = max(0, len(data) - at)
+    return MalformedMessage(f"expected {size} bytes at {at}, got {left}; the message is cut off")

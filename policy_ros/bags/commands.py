@@ -59,6 +59,7 @@ class _PositionTrack(_Track):
 
     def __init__(self, joints: Sequence[str], columns: Sequence[int]) -> None:
         super().__init__(joints, columns)
+        self._reader = cdr.ArrayReader()
         self.clear()
 
     def clear(self) -> None:
@@ -66,7 +67,7 @@ class _PositionTrack(_Track):
         self._forwarder = PositionForwarder(self.joints, np.full(len(self.joints), np.nan))
 
     def command(self, bag: Bag, message: BagMessage) -> None:
-        self._forwarder.accept(cdr.float64_multi_array(message.data))
+        self._forwarder.accept(self._reader.read(message.data))
         self._commanded = True
 
     def setpoint(self, t_ns: int) -> Vector | None:
@@ -85,9 +86,13 @@ class _TrajectoryTrack(_Track):
         self._follower: JointTrajectoryFollower | None = None
 
     def measured(self, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Where joints are, until the first trajectory starts there."""
-        if self._follower is None:
-            self._measured.update((name, p) for name, p in zip(names, positions, strict=False) if name in self.joints)
+        """Where joints are; the first trajectory starts there."""
+        self._measured.update((name, p) for name, p in zip(names, positions, strict=False) if name in self.joints)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was a trajectory."""
+        return self._follower is not None
 
     def command(self, bag: Bag, message: BagMessage) -> None:
         trajectory = _trajectory(bag.deserialize(message))
@@ -112,13 +117,14 @@ class _JointStateTrack(_Track):
     def __init__(self, joints: Sequence[str], columns: Sequence[int]) -> None:
         super().__init__(joints, columns)
         self._index = {joint: i for i, joint in enumerate(joints)}
+        self._reader = cdr.JointStateReader()
         self.clear()
 
     def clear(self) -> None:
         self._positions = np.full(len(self.joints), np.nan)
 
     def command(self, bag: Bag, message: BagMessage) -> None:
-        _, names, positions = cdr.joint_positions(message.data)
+        _, names, positions = self._reader.read(message.data)
         if len(names) != len(positions) or len(set(names)) != len(names):
             raise CommandRefused(
                 f"joint state: expected one position for each of {len(names)} different joints, got {len(positions)}"
@@ -167,6 +173,7 @@ class CommandTracks:
         self._names = parameters.joints.names
         self._tracks: dict[str, list[_Track]] = {}
         self._measured_topic: str | None = None
+        self._joint_states = cdr.JointStateReader()
         if action_topic is not None:
             topic = absolute_topic(action_topic, namespace)
             require_topic(bag, topic, JOINT_STATE, "the action topic")
@@ -222,17 +229,24 @@ class CommandTracks:
             self._tracks.setdefault(topic, []).append(track(output.joints, columns))
 
     def _measure(self, message: BagMessage) -> None:
+        """Tell the trajectories that have not begun where the joints are."""
+        waiting = [
+            track
+            for tracks in self._tracks.values()
+            for track in tracks
+            if isinstance(track, _TrajectoryTrack) and not track.begun
+        ]
+        if not waiting:
+            return
         try:
-            _, names, positions = cdr.joint_positions(message.data)
+            _, names, positions = self._joint_states.read(message.data)
         except MalformedMessage as error:
             self._bag.note(
                 f"{self._bag.path}: topic '{message.topic}': {error}; left out", message.topic, "malformed joint state"
             )
             return
-        for tracks in self._tracks.values():
-            for track in tracks:
-                if isinstance(track, _TrajectoryTrack):
-                    track.measured(names, positions)
+        for track in waiting:
+            track.measured(names, positions)
 
 
 def _trajectory(message: Any) -> Trajectory:

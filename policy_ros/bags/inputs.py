@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from policy_ros.bags import cdr
 from policy_ros.bags.bag import Bag
@@ -13,7 +12,6 @@ from policy_ros.bags.jumps import Jump, StampOrder
 from policy_ros.bags.storage import BagMessage
 from policy_ros.bags.topics import require_topic
 from policy_ros.observation import CameraStream, ObservationAssembler, ObservationConfig
-from policy_ros.observation.images import Image
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.topics import absolute_topic, camera_topic
 
@@ -56,7 +54,7 @@ class BagInputs:
         self._order = StampOrder()
         self._parsers: dict[str, list[_Parse]] = {}
         if config.joints:
-            self._add(parameters.joints.topic, namespace, JOINT_STATE, "joints.topic", _joints)
+            self._add(parameters.joints.topic, namespace, JOINT_STATE, "joints.topic", _joints())
         for camera in config.cameras:
             self._add_camera(camera, parameters, namespace)
         if config.environment_state is not None:
@@ -111,11 +109,11 @@ class BagInputs:
 
     def _add_camera(self, stream: CameraStream, parameters: NodeParameters, namespace: str) -> None:
         camera = parameters.cameras[stream.name]
-        type_, parse = (COMPRESSED_IMAGE, _compressed) if camera.compressed else (IMAGE, _raw)
+        type_ = COMPRESSED_IMAGE if camera.compressed else IMAGE
+        reader = cdr.CompressedImageReader() if camera.compressed else cdr.ImageReader()
         hint = f"set cameras.{stream.name}.compressed and cameras.{stream.name}.topic to what was recorded"
-        self._add(
-            camera_topic(stream.name, camera), namespace, type_, f"cameras.{stream.name}", parse(stream.name), hint
-        )
+        topic, parse = camera_topic(stream.name, camera), _images(stream.name, reader)
+        self._add(topic, namespace, type_, f"cameras.{stream.name}", parse, hint)
 
     def _add(self, name: str, namespace: str, type_: str, purpose: str, parse: _Parse, hint: str = "") -> None:
         topic = absolute_topic(name, namespace)
@@ -123,37 +121,37 @@ class BagInputs:
         self._parsers.setdefault(topic, []).append(parse)
 
 
-def _joints(data: bytes | memoryview) -> tuple[int, _Push]:
-    stamp_ns, names, positions = cdr.joint_positions(data)
+def _joints() -> _Parse:
+    reader = cdr.JointStateReader()
 
-    def push(assembler: ObservationAssembler, receive_ns: int) -> None:
-        assembler.push_joints(names, positions, stamp_ns=stamp_ns, receive_ns=receive_ns)
+    def parse(data: bytes | memoryview) -> tuple[int, _Push]:
+        stamp_ns, names, positions = reader.read(data)
 
-    return stamp_ns, push
+        def push(assembler: ObservationAssembler, receive_ns: int) -> None:
+            assembler.push_joints(names, positions, stamp_ns=stamp_ns, receive_ns=receive_ns)
 
+        return stamp_ns, push
 
-def _raw(camera: str) -> _Parse:
-    return partial(_image, camera, cdr.raw_image)
-
-
-def _compressed(camera: str) -> _Parse:
-    return partial(_image, camera, cdr.compressed_image)
+    return parse
 
 
-def _image(
-    camera: str, read: Callable[[bytes | memoryview], tuple[int, Image]], data: bytes | memoryview
-) -> tuple[int, _Push]:
-    stamp_ns, image = read(data)
+def _images(camera: str, reader: cdr.ImageReader | cdr.CompressedImageReader) -> _Parse:
+    def parse(data: bytes | memoryview) -> tuple[int, _Push]:
+        stamp_ns, image = reader.read(data)
 
-    def push(assembler: ObservationAssembler, receive_ns: int) -> None:
-        assembler.push_image(camera, image, stamp_ns=stamp_ns, receive_ns=receive_ns)
+        def push(assembler: ObservationAssembler, receive_ns: int) -> None:
+            assembler.push_image(camera, image, stamp_ns=stamp_ns, receive_ns=receive_ns)
 
-    return stamp_ns, push
+        return stamp_ns, push
+
+    return parse
 
 
 def _environment(stream: str) -> _Parse:
+    reader = cdr.ArrayReader()
+
     def parse(data: bytes | memoryview) -> tuple[int, _Push]:
-        values = cdr.float64_multi_array(data)
+        values = reader.read(data)
 
         def push(assembler: ObservationAssembler, receive_ns: int) -> None:
             assembler.push_vector(stream, values, stamp_ns=0, receive_ns=receive_ns)
