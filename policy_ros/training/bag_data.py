@@ -37,7 +37,7 @@ def open_bag_data(options: TrainingOptions, say: Callable[[str], None]) -> BagDa
     """
     parameters = read_parameters(*options.params_file)
     dataset = _dataset_options(options, parameters)
-    say(f"looking through {len(options.bags)} bags")
+    say(f"looking through {options.bags[0]}{_more(options.bags)}")
     with progress_bar("bags") as progress:
         plan = plan_dataset([Path(bag) for bag in options.bags], parameters, dataset, progress=progress)
     if not any(map(len, plan.training)):
@@ -102,8 +102,9 @@ class BagData:
         """Evenly spaced in time, one episode after the other."""
         plan = self._plan
         every = max(1, -(-sum(map(len, plan.validation)) // samples))
-        parts = [dataclasses.replace(part, points=part.points[::every]) for part in plan.validation]
-        return SampleStream(parts, plan.parameters, plan.options, shuffle=False, shard=shard)
+        mine = slice(shard.part * every, None, shard.parts * every)
+        parts = [dataclasses.replace(part, points=part.points[mine]) for part in plan.validation]
+        return SampleStream([part for part in parts if len(part)], plan.parameters, plan.options, shuffle=False)
 
 
 def _dataset_options(options: TrainingOptions, parameters: NodeParameters) -> DatasetOptions:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch.distributed
 from lightning.pytorch import Callback, Trainer
 
 from policy_ros.policies.base import Policy
 from policy_ros.training.checkpoints import TrainingDirectory
+from policy_ros.training.collective import gather
 from policy_ros.training.ema import AveragedPolicy
 from policy_ros.training.interruption import Interruption
-from policy_ros.training.loading import Batch, Progress
+from policy_ros.training.loading import Batch, Position, Progress
 from policy_ros.training.metrics import ROLLOUTS, TRAINING, VALIDATION, MetricsFile
 from policy_ros.training.module import PolicyModule
 from policy_ros.training.options import TrainingOptions
@@ -194,7 +194,7 @@ class Supervisor(Callback):  # type: ignore[misc]  # Lightning is an extra
         return True
 
     def _save(self, trainer: Trainer, module: PolicyModule, step: int) -> None:
-        everyone = _gather(self._progress)
+        everyone = gather(self._progress)
         if not trainer.is_global_zero:
             return
         self._directory.export(self._policy(module), self._directory.out)
@@ -225,19 +225,8 @@ class Supervisor(Callback):  # type: ignore[misc]  # Lightning is an extra
 
 def saved_progress(state: dict[str, Any], rank: int) -> Progress:
     """How far a device had come when the state was saved."""
-    from policy_ros.training.loading import Position
-
     positions, turn = state["progress"][rank]
     return Progress(tuple(Position(*position) for position in positions), turn)
-
-
-def _gather(progress: Progress) -> list[Progress]:
-    """That of all devices, by rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [progress]
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, progress)
-    return everyone
 
 
 def _plain(score: Score | None) -> dict[str, Any] | None:

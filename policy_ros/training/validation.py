@@ -10,6 +10,7 @@ import torch
 from torchmetrics import MeanMetric
 
 from policy_ros.policies.base import Policy
+from policy_ros.training.collective import gather
 from policy_ros.training.loading import Sample, Shard, batches
 from policy_ros.training.seeding import Stage, seed_generators
 
@@ -55,7 +56,9 @@ class Validation:
                     loss, parts = policy(data)
                 for name, value in {"loss": float(loss), **parts}.items():
                     means.setdefault(name, MeanMetric().to(policy.device)).update(value, weight=size)
-        return {name: float(mean.compute()) for name, mean in means.items()}
+        # A device without a sample takes part in the averaging all the same.
+        names = sorted({name for each in gather(list(means)) for name in each}, key=lambda name: (name != "loss", name))
+        return {name: float(means.get(name, MeanMetric().to(policy.device)).compute()) for name in names}
 
 
 @contextmanager

@@ -37,8 +37,8 @@ def program(out: Path, argument: str) -> None:
 
 
 def test_each_sample_is_seen_by_one_device_and_a_resumed_training_ends_the_same(tmp_path: Path):
-    # 24 samples, 2 devices with batches of 4: an epoch is 3 steps.
-    chosen = options(devices="2", strategy="ddp", steps=9, val_every=3, save_every=3, batch_size=4)
+    # 24 samples, 2 devices with batches of 4: an epoch is 3 steps. One device has no sample to validate on.
+    chosen = options(devices="2", strategy="ddp", steps=9, val_every=3, save_every=3, batch_size=4, val_samples=1)
     program(tmp_path / "whole", json.dumps(chosen.to_dict()))
     drawn = [json.loads((tmp_path / f"whole.drawn-{rank}.json").read_text()) for rank in (0, 1)]
     for epoch in range(3):
