@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,11 @@ class MessageTypes:
             ) from error
 
     def _store(self, topic: str, type_: str) -> Typestore:
-        jazzy = get_typestore(Stores.ROS2_JAZZY)
         text, encoding = self._definitions.get(type_, ("", ""))
         try:
             if text:
-                store = get_typestore(Stores.EMPTY)
-                store.register(_parsed(text, encoding, type_))
-                return store
+                return _defined(text, encoding, type_)
+            jazzy = get_typestore(Stores.ROS2_JAZZY)
             if type_ not in jazzy.fielddefs and type_.startswith(_OWN):
                 jazzy.register(own_definitions())
         except (TypesysError, ValueError) as error:
@@ -68,6 +67,14 @@ class MessageTypes:
                 "Jazzy's; record it as mcap, which stores definitions"
             )
         return jazzy
+
+
+@lru_cache(maxsize=256)
+def _defined(text: str, encoding: str, type_: str) -> Typestore:
+    """The types of one definition; kept, since many bags have the same and code is generated from each."""
+    store = get_typestore(Stores.EMPTY)
+    store.register(_parsed(text, encoding, type_))
+    return store
 
 
 def _parsed(text: str, encoding: str, type_: str) -> Any:
