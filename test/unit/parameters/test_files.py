@@ -22,7 +22,7 @@ def test_a_shipped_file_is_read_as_the_node_reads_it():
     assert parameters.joints.names == ("joint1", "joint2", "joint3", "gripper_joint")
     assert parameters.cameras["wrist"].topic == "camera/wrist/image_raw"
     assert parameters.outputs["gripper"].type == "position_array"
-    assert parameters.gate.max_velocity == (1.5, 1.5, 1.5, 0.1)
+    assert parameters.gate.max_velocity == (2.0, 2.5, 3.0, 0.15)
 
 
 def test_later_files_and_later_sections_override_single_values():
