@@ -8,6 +8,7 @@ from pathlib import Path
 
 from policy_ros.bags import Episode
 from policy_ros.data import FeatureSpec, FeatureType
+from policy_ros.errors import ConfigurationError
 from policy_ros.parameters.build import camera_feature
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.features import IMAGE_CHANNELS
@@ -33,6 +34,8 @@ def plan_dataset(
         DatasetError: a bag has no sample, or does not go with the others. The message names bag and topic.
         ConfigurationError: the parameters cannot work.
     """
+    if not parameters.joints.names:
+        raise ConfigurationError("joints.names: expected the joints in the order of the action, got none")
     _check_bags(bags)
     reports: dict[Path, BagReport] = {}
     for number, path in enumerate(bags):

@@ -21,6 +21,7 @@ from torch import Tensor
 from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureSpec, FeatureType, Observation
 from policy_ros.errors import ConfigurationError
 from policy_ros.observation import CompressedImage, ImageDecoder, RawImage, default_decoder
+from policy_ros.parameters.build import state_names
 from policy_ros.policies.inputs import image_to_float
 from policy_ros.policies.relative import RelativeActions
 from policy_ros.training.dataset import DatasetPlan
@@ -54,13 +55,14 @@ def compute_statistics(
         progress: told the share of the samples that was looked at.
 
     Raises:
-        ConfigurationError: actions are relative to a state that does not have their columns.
+        ConfigurationError: actions are to be relative to a state that does not begin with their joints.
     """
     features = plan.features
-    if relative is not None and features[OBSERVATION_STATE].shape[0] < features[ACTION].shape[0]:
+    actions, states = plan.parameters.joints.names, state_names(plan.parameters)
+    if relative is not None and states[: len(actions)] != actions:
         raise ConfigurationError(
-            f"relative actions: expected '{OBSERVATION_STATE}' with a value for each of {features[ACTION].shape[0]} "
-            f"actions, got {features[OBSERVATION_STATE].shape[0]}"
+            f"relative actions: expected joints.state_names to begin with joints.names ({', '.join(actions)}), since "
+            f"column i of the action is an offset from column i of the state, got {', '.join(states)}"
         )
     vectors = {k: VectorStatistics(f.shape[0], plan.options.seed) for k, f in features.items() if not _visual(f)}
     images = {k: ImageStatistics((f.shape[1], f.shape[2])) for k, f in features.items() if _visual(f)}

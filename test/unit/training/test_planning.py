@@ -222,6 +222,11 @@ def test_the_same_bag_twice(bag: Write):
     assert "got twice" in refused(path, path.parent / "." / path.name)
 
 
+def test_no_joints(bag: Write):
+    with pytest.raises(ConfigurationError, match="joints.names"):
+        plan(bag(steady()), parameters=replace(PARAMETERS, joints=replace(PARAMETERS.joints, names=())))
+
+
 def test_no_bag():
     assert "at least one bag" in refused()
 
@@ -398,6 +403,16 @@ def test_a_frozen_camera_that_would_hold_the_robot_is_no_sample(bag: Write):
     found = plan(bag(events), parameters=replace(PARAMETERS, cameras=cameras))
     assert found.training[0].points.tolist() == list(range(21))
     assert any("(camera/top frozen)" in line for line in found.problems)
+
+
+def test_a_bag_that_was_cut_off_is_read_as_far_as_it_goes(bag: Write):
+    whole = bag(steady(6.0, gripper_times=(0.0,)))
+    found = samples(plan(whole))
+    (file,) = whole.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    rest = plan(whole)
+    assert 0 < samples(rest) < found
+    assert any(str(whole) in line and "cut off" in line for line in rest.problems)
 
 
 def test_slow_joint_states_are_said(bag: Write):

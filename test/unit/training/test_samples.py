@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,14 @@ from support.demonstrations import (
     write,
 )
 
+from policy_ros.bags import BagMessage, open_bag
 from policy_ros.controllers import CommandRefused, JointTrajectoryFollower, Trajectory, TrajectoryPoint
 from policy_ros.data import Observation
 from policy_ros.observation import NotReady, ObservationAssembler, default_decoder
 from policy_ros.parameters.build import action_scaling
 from policy_ros.training.dataset import DatasetOptions
 from policy_ros.training.planning import plan_dataset
-from policy_ros.training.reading import Bags, dataset_observation
+from policy_ros.training.reading import BagReader, Bags, dataset_observation
 from policy_ros.training.samples import Point
 
 RATE_HZ = PARAMETERS.execution.rate_hz
@@ -133,3 +134,23 @@ def test_samples_of_a_bag_are_to_the_byte_those_of_the_pushed_events(
         assert point.actions.dtype == np.float32
         np.testing.assert_array_equal(point.actions, actions)
         np.testing.assert_array_equal(point.is_pad, is_pad)
+
+
+def test_no_message_is_read_further_ahead_than_the_rows_of_a_sample_ask_for(tmp_path: Path):
+    options = DatasetOptions(chunk_size=4)
+    bag = open_bag(write(tmp_path / "bag", demonstration(seconds=2.0)))
+    reader = BagReader(bag, PARAMETERS, options)
+    assembler = ObservationAssembler(reader.config, default_decoder())
+    read_ns: list[int] = []
+
+    def messages() -> Iterator[BagMessage]:
+        for message in reader.messages(bag.start_ns, bag.end_ns + 1):
+            read_ns.append(message.log_ns)
+            yield message
+
+    points = 0
+    for point in reader.grid(assembler).read(messages(), range(1000)):
+        last_row_ns = point.time_ns + round(options.chunk_size * PERIOD_NS)
+        assert sum(log_ns > last_row_ns for log_ns in read_ns) <= 1
+        points += 1
+    assert points > 20

@@ -121,10 +121,11 @@ def test_progress_ends_at_one(plan: DatasetPlan):
     assert shares[-1] == 1.0
 
 
-def test_offsets_need_a_state_of_their_columns(tmp_path: Path):
-    parameters = replace(PARAMETERS, joints=JointParameters(names=PARAMETERS.joints.names, state_names=("elbow",)))
+@pytest.mark.parametrize("state", [("elbow",), ("elbow", "shoulder", "gripper")])
+def test_offsets_need_a_state_of_their_columns(tmp_path: Path, state: tuple[str, ...]):
+    parameters = replace(PARAMETERS, joints=JointParameters(names=PARAMETERS.joints.names, state_names=state))
     plan = plan_dataset([write(tmp_path / "bag", demonstration(seconds=1.0))], parameters, DatasetOptions(chunk_size=2))
-    with pytest.raises(ConfigurationError, match=r"observation.state.*3 actions, got 1"):
+    with pytest.raises(ConfigurationError, match=f"begin with joints.names .*got {', '.join(state)}"):
         compute_statistics(plan, relative=RelativeActions((True, True, True)))
 
 
