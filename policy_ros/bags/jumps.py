@@ -19,31 +19,13 @@ class Jump:
 
     Attributes:
         topic: the topic.
-        log_ns: log time of the first message after it.
+        log_ns: log time of the message that gave it away.
         back_s: by how much [s].
     """
 
     topic: str
     log_ns: int
     back_s: float
-
-
-class _Backwards:
-    """Whether the times of a topic run backwards by more than a tolerance."""
-
-    def __init__(self, tolerance_ns: int) -> None:
-        self._tolerance_ns = tolerance_ns
-        self._newest_ns: dict[str, int] = {}
-
-    def saw(self, topic: str, time_ns: int) -> int | None:
-        """By how much this time lies before the newest of its topic, if it is too much; the newest starts anew then."""
-        newest_ns = self._newest_ns.get(topic, time_ns)
-        back_ns = newest_ns - time_ns
-        if back_ns > self._tolerance_ns:
-            self._newest_ns[topic] = time_ns
-            return back_ns
-        self._newest_ns[topic] = max(newest_ns, time_ns)
-        return None
 
 
 class LogOrder:
@@ -53,26 +35,38 @@ class LogOrder:
     """
 
     def __init__(self, tolerance_ns: int = LOG_TOLERANCE_NS) -> None:
-        self._topics = _Backwards(tolerance_ns)
+        self._tolerance_ns = tolerance_ns
+        self._newest_ns: dict[str, int] = {}
 
     def first_jump(self, entries: Sequence[Entry]) -> tuple[int, Jump] | None:
         """Index of the first entry after a jump, and the jump."""
-        for index, entry in enumerate(entries):
-            back_ns = self._topics.saw(entry.topic, entry.log_ns)
-            if back_ns is not None:
-                return index, Jump(entry.topic, entry.log_ns, back_ns * 1e-9)
+        for index, (_, log_ns, topic) in enumerate(entries):
+            newest_ns = self._newest_ns.get(topic, log_ns)
+            if newest_ns - log_ns > self._tolerance_ns:
+                return index, Jump(topic, log_ns, (newest_ns - log_ns) * 1e-9)
+            self._newest_ns[topic] = max(newest_ns, log_ns)
         return None
 
 
 class StampOrder:
-    """Finds where the header stamps of a topic run backwards from one message to the next."""
+    """Finds where the header stamps of a topic run backwards, and stay there: a single late message is no jump."""
 
     def __init__(self, tolerance_ns: int = STAMP_TOLERANCE_NS) -> None:
-        self._topics = _Backwards(tolerance_ns)
+        self._tolerance_ns = tolerance_ns
+        self._newest_ns: dict[str, int] = {}
+        self._late: set[str] = set()  # topics whose last message was
 
     def saw(self, topic: str, log_ns: int, stamp_ns: int) -> Jump | None:
-        """The jump between this message and the one before, if there is one. A stamp of zero is none."""
-        if stamp_ns == 0:
+        """Look at the next message; the jump, with the second message after it."""
+        newest_ns = self._newest_ns.get(topic, stamp_ns)
+        back_ns = newest_ns - stamp_ns
+        if back_ns <= self._tolerance_ns:
+            self._newest_ns[topic] = max(newest_ns, stamp_ns)
+            self._late.discard(topic)
             return None
-        back_ns = self._topics.saw(topic, stamp_ns)
-        return None if back_ns is None else Jump(topic, log_ns, back_ns * 1e-9)
+        if topic not in self._late:
+            self._late.add(topic)
+            return None
+        self._newest_ns[topic] = stamp_ns
+        self._late.remove(topic)
+        return Jump(topic, log_ns, back_ns * 1e-9)

@@ -160,15 +160,16 @@ def test_no_observation_reaches_across_stamps_that_ran_backwards(tmp_path):
     states = []
     for message in bag.messages(inputs.topics):
         jump = inputs.feed(message, assembler)
-        assert (jump is not None) == (message.log_ns == ns(0.72))
+        assert (jump is not None) == (message.log_ns == ns(0.72) + 1)
         try:
             states.append(tuple(assembler.assemble(message.log_ns).features["observation.state"]))
         except NotReady:
             states.append(None)
     assert set(states) == {None, (0.0, 0.0), (1.0, 1.0)}
-    assert states[140] is None  # b of the second run has not come yet
+    assert states[141] is None  # a of the second run has not come yet
+    assert states[142] == (1.0, 1.0)
     (jump,) = inputs.jumps
-    assert (jump.topic, jump.log_ns, jump.back_s) == ("/joint_states", ns(0.72), pytest.approx(0.69))
+    assert (jump.topic, jump.log_ns, jump.back_s) == ("/joint_states", ns(0.72) + 1, pytest.approx(0.69))
     (problem,) = bag.problems
     assert (
         f"{bag.path}: topic '/joint_states': expected header stamps that increase, got a jump back by 0.690 s"
@@ -187,6 +188,23 @@ def test_sources_of_one_topic_that_lag_behind_each_other_are_no_jump(tmp_path):
     inputs, assembler = BagInputs(PARAMETERS, config, bag), new_assembler(config)
     feed_all(bag, inputs, assembler)
     assert inputs.jumps == []
+    assert bag.problems == []
+
+
+def test_a_single_late_message_and_one_from_the_future_are_no_jump(tmp_path):
+    """The running node drops them and goes on."""
+    with Recording(tmp_path / "bag") as writing:
+        for i in range(100):
+            stamp = {60: ns(0.0), 80: ns(9.0)}.get(i, ns(i * 0.01))
+            writing.add("/joint_states", ns(i * 0.01), joint_state(stamp, ["a", "b"], [i, i]))
+    bag = open_bag(tmp_path / "bag")
+    config = ObservationConfig(joints=("a", "b"))
+    inputs, assembler = BagInputs(PARAMETERS, config, bag), new_assembler(config)
+    states = []
+    for message in bag.messages(inputs.topics):
+        assert inputs.feed(message, assembler) is None
+        states.append(assembler.assemble(message.log_ns).features["observation.state"][0])
+    assert states == [i - (i in (60, 80)) for i in range(100)]
     assert bag.problems == []
 
 
