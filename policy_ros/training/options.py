@@ -82,7 +82,7 @@ class TrainingOptions:
     log_every: int = parameter(20, "Steps between records of the loss", minimum=1)
     rollouts: int = parameter(0, "Episodes of each evaluation in a gymnasium environment. 0: none", minimum=0)
     rollout_env: str = parameter("", "Its id, e.g. policy_ros/Pick-v0")
-    rollout_every: int = parameter(0, "Steps between evaluations. 0: at the end only", minimum=0)
+    rollout_every: int = parameter(0, "Steps between evaluations. 0: with every validation", minimum=0)
 
     def __post_init__(self) -> None:
         for name in ("bags", "params_file", "policy"):

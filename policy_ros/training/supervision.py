@@ -180,7 +180,7 @@ class Supervisor(Callback):  # type: ignore[misc]  # Lightning is an extra
             values = self._validation.run(policy, trainer.precision_plugin.forward_context)
             self._record(VALIDATION, step, values)
             self._report.validation, loss = values, values.get("loss")
-        if self._roll_out is not None and (last or (options.rollout_every and step % options.rollout_every == 0)):
+        if self._roll_out is not None and (last or step % (options.rollout_every or options.val_every) == 0):
             rate = self._roll_out(policy)
             self._record(ROLLOUTS, step, {"success_rate": rate, "episodes": options.rollouts})
             self._report.success_rate = rate
