@@ -51,8 +51,7 @@ class BagInputs:
     ) -> None:
         self.jumps: list[Jump] = []
         self._bag = bag
-        self._order = StampOrder()
-        self._future_tolerance_ns = round(config.future_tolerance_s * 1e9)
+        self._order = StampOrder(future_tolerance_ns=round(config.future_tolerance_s * 1e9))
         self._parsers: dict[str, list[_Parse]] = {}
         if config.joints:
             self._add(parameters.joints.topic, namespace, JOINT_STATE, "joints.topic", _joints())
@@ -93,8 +92,6 @@ class BagInputs:
                 "--use-sim-time",
                 "offset",
             )
-        if stamp_ns == 0 or stamp_ns - log_ns > self._future_tolerance_ns:
-            return None  # the assembler does without such a stamp
         jump = self._order.saw(topic, log_ns, stamp_ns)
         if jump is not None:
             self.jumps.append(jump)

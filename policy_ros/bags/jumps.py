@@ -11,6 +11,7 @@ from policy_ros.bags.storage import Entry
 LOG_TOLERANCE_NS = 50_000_000  # as for steps of the clock on the running node
 # Several publishers of one topic lag behind each other, up to the age at which a sample is of no use any more.
 STAMP_TOLERANCE_NS = 500_000_000
+FUTURE_TOLERANCE_NS = 100_000_000  # as of observations, by default
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,23 @@ class LogOrder:
 
 
 class StampOrder:
-    """Finds where the header stamps of a topic run backwards, and stay there: a single late message is no jump."""
+    """Finds where the header stamps of a topic run backwards, and stay there: a single late message is no jump.
 
-    def __init__(self, tolerance_ns: int = STAMP_TOLERANCE_NS) -> None:
+    Args:
+        tolerance_ns: smaller steps back are none [ns].
+        future_tolerance_ns: stamps further ahead of the log time are not looked at, as no observation uses them [ns].
+    """
+
+    def __init__(self, tolerance_ns: int = STAMP_TOLERANCE_NS, future_tolerance_ns: int = FUTURE_TOLERANCE_NS) -> None:
         self._tolerance_ns = tolerance_ns
+        self._future_tolerance_ns = future_tolerance_ns
         self._newest_ns: dict[str, int] = {}
         self._late: set[str] = set()  # topics whose last message was
 
     def saw(self, topic: str, log_ns: int, stamp_ns: int) -> Jump | None:
-        """Look at the next message; the jump, with the second message after it."""
+        """Look at the next message; the jump, with the second message after it. A stamp of zero is none."""
+        if stamp_ns == 0 or stamp_ns - log_ns > self._future_tolerance_ns:
+            return None
         newest_ns = self._newest_ns.get(topic, stamp_ns)
         back_ns = newest_ns - stamp_ns
         if back_ns <= self._tolerance_ns:
