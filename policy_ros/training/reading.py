@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from policy_ros.bags import Bag, BagInputs, BagMessage, CommandTracks, open_bag
@@ -16,7 +17,7 @@ from policy_ros.parameters.topics import absolute_topic, camera_topic
 from policy_ros.training.dataset import DatasetError, DatasetOptions, Part, declared_features
 from policy_ros.training.samples import GridReader, Point
 
-_KEPT_OPEN = 32
+_KEPT = 32  # bags of which the index is kept
 _BEFORE_NS = 200_000_000  # joint states this long before an episode still say where it begins
 
 
@@ -119,7 +120,7 @@ class BagReader:
 
 
 class Bags:
-    """Bags that stay open after they were read from, but for those that were not used for the longest time.
+    """Parts of any bags.
 
     Args:
         parameters: the node's.
@@ -132,16 +133,24 @@ class Bags:
         self, parameters: NodeParameters, options: DatasetOptions, decoder: ImageDecoder, *, tasks: bool = False
     ) -> None:
         self._parameters, self._options, self._decoder, self._tasks = parameters, options, decoder, tasks
-        self._readers: dict[Path, BagReader] = {}
 
     def read(self, part: Part, points: Container[int]) -> Iterator[Point]:
         """Some points of a part, in their order; see :meth:`BagReader.read`."""
         path = part.episode.bag_path
-        reader = self._readers.pop(path, None) or BagReader(open_bag(path), self._parameters, self._options)
-        self._readers[path] = reader  # behind the others: the first is the one not used for the longest time
-        if len(self._readers) > _KEPT_OPEN:
-            del self._readers[next(iter(self._readers))]
+        reader = BagReader(_opened(path, _state(path)), self._parameters, self._options)
         return reader.read(part, points, self._decoder, part.episode.task if self._tasks else None)
+
+
+@lru_cache(maxsize=_KEPT)
+def _opened(path: Path, state: tuple[tuple[str, int, int], ...]) -> Bag:
+    """A bag whose files are in a certain state. The last few stay: every epoch and validation reads them again."""
+    return open_bag(path)
+
+
+def _state(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of a bag's files."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())
 
 
 def changed(path: Path, detail: str) -> DatasetError:
