@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from policy_ros.cli.run import readable
 from policy_ros.errors import PolicyRosError
 from policy_ros.ros.installation import share_directory, with_middleware_profile
 from policy_ros.ros.monitor import FrameCounts, Monitor, status_line, summarise
-from policy_ros.ros.process import END_SIGNALS
+from policy_ros.ros.process import stop_on_signals
 from policy_ros.ros.shared_memory import all_segments, mapped_segments, segments_of
 
 START_TIMEOUT_S = 60.0
@@ -44,8 +43,7 @@ def main() -> int:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.update(with_middleware_profile(os.environ))
     stop = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     try:
         summary = demonstrate(arguments.duration, arguments.parameters, folder, stop)
     except PolicyRosError as error:

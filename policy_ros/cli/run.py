@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from policy_ros.cli.children import Child, parameter_arguments
 from policy_ros.ros.installation import with_middleware_profile
-from policy_ros.ros.process import END_SIGNALS
+from policy_ros.ros.process import stop_on_signals
 
 _LINE_EVERY_S = 1.0
 
@@ -47,8 +46,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def execute(arguments: argparse.Namespace) -> int:
     """Run until Ctrl-C or until the node ends."""
     stop = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     with TemporaryDirectory() as folder:
         return _watch(arguments, ros_arguments(arguments, Path(folder)), stop)
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -17,7 +16,7 @@ from policy_ros.cli import sim_expert
 from policy_ros.cli.children import Child, parameter_arguments
 from policy_ros.cli.sim_expert import robot_values
 from policy_ros.ros.installation import with_middleware_profile
-from policy_ros.ros.process import END_SIGNALS
+from policy_ros.ros.process import stop_on_signals
 
 _POLL_S = 0.2
 
@@ -55,8 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.expert or arguments.record or arguments.episodes:
         return sim_expert.execute(arguments)
     stop = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     with TemporaryDirectory() as folder:
         robot = Child(
             "simulated_robot",

@@ -7,6 +7,7 @@ Here a signal only sets an event; the node comes to rest, and only after that th
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import faulthandler
 import gc
@@ -36,8 +37,7 @@ def run_process(name: str, argv: Sequence[str] | None, body: Callable[[threading
 
     faulthandler.enable()
     stop = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     _end_with_parent()
     try:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
@@ -53,6 +53,16 @@ def run_process(name: str, argv: Sequence[str] | None, body: Callable[[threading
         # Tells the other participants now; a process that is left with a hanging thread would not.
         rclpy.get_default_context().destroy()
     return leave(exit_status)  # does not return
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set ``stop`` on every end signal.
+
+    The handler itself must not do it: it interrupts the main thread anywhere, also within ``stop.wait()``, which holds
+    the event's lock now and then, and ``set()`` would wait for that lock for ever.
+    """
+    for number in END_SIGNALS:
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
 
 
 def _end_with_parent() -> None:

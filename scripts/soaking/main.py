@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from policy_ros.ros.installation import with_middleware_profile
 from policy_ros.ros.monitor import STATES
-from policy_ros.ros.process import END_SIGNALS
+from policy_ros.ros.process import stop_on_signals
 from soaking import configuration
 from soaking.checks import FreshInputs, Limits, PlausibleStatus, SilentAfterFault, SilentUnlessActive, WithinPlan
 from soaking.configuration import SLACK_S, Configuration
@@ -40,8 +39,7 @@ def main() -> int:
     for log in folder.glob("*.log"):
         log.unlink()
     stop = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.update(with_middleware_profile(os.environ))
     with own_domain() as domain:

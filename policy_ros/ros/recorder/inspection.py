@@ -27,6 +27,8 @@ class Inspection:
         self.joints_missing = set(joints)
         self._topic = topic
         self._warn = warn
+        self._joint_states, self._images = cdr.JointStateReader(), cdr.ImageReader()
+        self._compressed_images = cdr.CompressedImageReader()
         self._size: tuple[int, int] | None = None
         self._told_of_damage = False
 
@@ -34,9 +36,9 @@ class Inspection:
         """Note what a serialised message says."""
         try:
             if self.joints_missing:
-                self.joints_missing.difference_update(cdr.joint_positions(data).names)
+                self.joints_missing.difference_update(self._joint_states.read(data).names)
             if message_type in IMAGE_TYPES:
-                self._compare(_image_size(message_type, data))
+                self._compare(self._image_size(message_type, data))
         except (DecodeError, MalformedMessage) as error:
             if not self._told_of_damage:
                 self._warn(f"'{self._topic}': {error}")
@@ -50,10 +52,9 @@ class Inspection:
                 "a policy is trained on one size"
             )
 
-
-def _image_size(message_type: str, data: bytes) -> tuple[int, int]:
-    """Height and width [pixel]."""
-    if message_type == COMPRESSED_IMAGE:
-        return picture_size(cdr.compressed_image(data)[1].data)
-    image = cdr.raw_image(data)[1]
-    return image.height, image.width
+    def _image_size(self, message_type: str, data: bytes) -> tuple[int, int]:
+        """Height and width [pixel]."""
+        if message_type == COMPRESSED_IMAGE:
+            return picture_size(memoryview(self._compressed_images.read(data)[1].data))
+        image = self._images.read(data)[1]
+        return image.height, image.width

@@ -16,7 +16,6 @@ class TopicMeasurements:
 
     def __init__(self) -> None:
         self.received = 0
-        self.recorded = 0
         self.recorded_bytes = 0
         self.largest_gap_s = 0.0  # between two recorded messages of one episode
         self.lost = 0  # by the middleware, as far as it notices
@@ -37,7 +36,6 @@ class TopicMeasurements:
 
     def record(self, log_ns: int, size: int) -> None:
         """It goes into the bag."""
-        self.recorded += 1
         self.recorded_bytes += size
         if self._last_log_ns is not None:
             gap_s = (log_ns - self._last_log_ns) / 1e9

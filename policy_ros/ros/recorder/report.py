@@ -11,6 +11,7 @@ from policy_ros.ros.recorder.options import Mode
 from policy_ros.ros.recorder.plan import Need
 from policy_ros.ros.recorder.recorder import Recorder
 from policy_ros.ros.recorder.subscriptions import RecordedTopic
+from policy_ros.ros.recorder.writing import WriterThread
 
 _MB = 1e6
 
@@ -51,9 +52,9 @@ def summarise(recorder: Recorder) -> dict[str, Any]:
     """All numbers of a recording that has ended."""
     writer, episodes = recorder.writer, recorder.episodes
     topics = {
-        topic.name: _topic(topic, writer.dropped[topic.number] if writer is not None else 0)
+        topic.name: _topic(topic, writer)
         for topic in recorder.subscriptions.topics.values()
-        if topic.number >= 0
+        if writer is not None and topic.number >= 0
     }
     dropped = writer.dropped.total() if writer is not None else 0
     return {
@@ -76,16 +77,16 @@ def summarise(recorder: Recorder) -> dict[str, Any]:
     }
 
 
-def _topic(topic: RecordedTopic, dropped: int) -> dict[str, Any]:
+def _topic(topic: RecordedTopic, writer: WriterThread) -> dict[str, Any]:
     numbers = topic.measurements
     return {
         "type": topic.type,
-        "count": numbers.recorded,
+        "count": writer.written[topic.number],
         "rate_hz": numbers.recorded_hz,
         "expected_hz": numbers.expected_hz,
         "largest_gap_s": numbers.largest_gap_s,
         "bytes": numbers.recorded_bytes,
-        "dropped": dropped,
+        "dropped": writer.dropped[topic.number],
         "lost": numbers.lost,
     }
 
@@ -106,7 +107,8 @@ def readable(summary: dict[str, Any]) -> str:
         f"ended by {summary['ended_by']}"
     )
     if summary["dropped"]:
-        lines.append(f"ERROR: the disk was too slow: {summary['dropped']} messages were dropped")
+        reason = "" if summary["failure"] else "; the disk was too slow"
+        lines.append(f"ERROR: {summary['dropped']} messages were not written{reason}")
     if summary["failure"]:
         lines.append(f"ERROR: {summary['failure']}")
     return "\n".join(lines)

@@ -51,7 +51,7 @@ class WriterThread:
         self.failure = ""  # why it gave up
         self.complete = False  # index and metadata are written
         self.dropped: Counter[int] = Counter()  # by topic
-        self.written_bytes = 0
+        self.written: Counter[int] = Counter()  # by topic
         self._bag: BagWriter
         self._open_bag = open_bag
         self._on_failure = on_failure
@@ -141,7 +141,7 @@ class WriterThread:
         with self._wake:
             self._queue.popleft()
             self._queued_bytes -= len(record.data)
-            self.written_bytes += len(record.data)
+            self.written[record.topic] += 1
 
     def _require_space(self) -> None:
         free_bytes = self._free_bytes() if self._free_bytes is not None else self._bag.free_bytes

@@ -178,7 +178,7 @@ def test_a_slow_disk_drops_and_counts_what_does_not_fit_but_no_boundary(tmp_path
     assert writer.put(Record(1, 5, message(5)), always=True)
     bags[0].may_write.set()
     writer.close()
-    assert writer.dropped == {0: 2} and not writer.failure and writer.complete
+    assert writer.dropped == {0: 2} and writer.written == {0: 3, 1: 1} and not writer.failure and writer.complete
     assert [(topic, log_ns) for topic, log_ns, _ in read(tmp_path / "bag")] == [
         ("/a", 0),
         ("/a", 1),
