@@ -39,5 +39,6 @@ def _missing(error: ModuleNotFoundError, package: str, purpose: str) -> Exceptio
     if error.name is None or error.name.partition(".")[0] != package:
         return error
     return LeRobotError(
-        f"{purpose}: expected the package '{package}', it is not installed; pip install 'policy_ros[dataset]'"
+        f"{purpose}: expected the package '{package}', it is not installed; pip install 'policy_ros[dataset]' "
+        f"or {package} alone"
     )
