@@ -13,8 +13,9 @@ help:                ## list the targets
 setup:               ## create .venv and install the package into it
 	@scripts/setup.sh
 
-demo: setup          ## simulated robot and policy node for 30 s, then a summary
-	@$(VENV) python scripts/demo.py $(ARGS)
+demo: setup          ## a trained policy does the task: make demo MODE=rtc DELAY_MS=200 EPISODES=20 POLICY=DIR
+	@$(VENV) python scripts/demo.py $(if $(MODE),--mode $(MODE)) $(if $(DELAY_MS),--delay-ms $(DELAY_MS)) \
+		$(if $(EPISODES),--episodes $(EPISODES)) $(if $(POLICY),--policy $(POLICY)) $(ARGS)
 
 soak: setup          ## an hour with faults at random: make soak ARGS="--minutes 5 --seed 1"
 	@$(VENV) python scripts/soak.py $(ARGS)

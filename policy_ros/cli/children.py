@@ -30,6 +30,7 @@ class Child:
         environment: of the process.
         output: where stdout and stderr go; None: where this process's stderr goes.
         program: Python file to run in place of the installed executable.
+        words: command line in place of ROS arguments.
     """
 
     def __init__(
@@ -40,11 +41,16 @@ class Child:
         environment: Mapping[str, str],
         output: IO[str] | None = None,
         program: Path | None = None,
+        words: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._process = subprocess.Popen(
             # By path, not `-m`: started in the source folder, that would find the package without its messages.
-            [sys.executable, os.fspath(program or executable_directory() / name), "--ros-args", *ros_arguments],
+            [
+                sys.executable,
+                os.fspath(program or executable_directory() / name),
+                *(words or ("--ros-args", *ros_arguments)),
+            ],
             env={**environment, PARENT_VARIABLE: str(os.getpid())},
             stdout=output or sys.stderr,
             stderr=subprocess.STDOUT if output else sys.stderr,

@@ -64,6 +64,11 @@ class Monitor:
         self._thread = threading.Thread(target=self._spin, name="monitor", daemon=True)
         self._thread.start()
 
+    def forget(self) -> None:
+        """Wait for new status and counts: another run begins."""
+        self.status = self.first_running_s = self._published = None
+        self._received.clear()
+
     def summary(self) -> dict[str, Any]:
         """The newest status as plain numbers; empty before the first."""
         return {} if self.status is None else summarise(self.status)

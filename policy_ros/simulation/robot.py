@@ -18,11 +18,13 @@ from policy_ros.simulation import ENVIRONMENT_ID
 from policy_ros.simulation.cameras import SensorNoise
 from policy_ros.simulation.env import PickEnv
 from policy_ros.simulation.making import make_environment
+from policy_ros.simulation.scene import render
 
 Vector = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 PICK_STEP_HZ = 100.0
+SPECTATOR_SIZE = (480, 640)  # (height, width)
 SINGLE_CAMERA = "top"  # name of the only camera of an environment whose pixels are one picture
 
 
@@ -134,6 +136,12 @@ class SimulatedRobot:
             raise ConfigurationError(f"camera '{camera}' is unknown: {closest(camera, self.cameras)}")
         picture = self._own.camera_image(camera) if self._own is not None else self._pictures()[camera]
         return self._noise(_resized(picture, self._config.image_size))
+
+    def spectator_image(self) -> Image:
+        """A picture for people, without noise and of good size, ``(H, W, 3)`` uint8 RGB: the first camera's scene."""
+        if self._own is not None:
+            return render(self._own.scene(), self.cameras[0], SPECTATOR_SIZE)
+        return self._pictures()[self.cameras[0]]
 
     def close(self) -> None:
         """Release what the environment holds."""

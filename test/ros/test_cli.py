@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``policy-ros`` command and the demonstration as a person starts them: installed, as processes."""
+"""The ``policy-ros`` command as a person starts it: installed, as processes."""
 
 from __future__ import annotations
 
@@ -96,44 +96,6 @@ def test_single_value_overrides_files_even_if_two_of_them_set_it(tmp_path):
     done = run("sim", *files, "-p", "controllers.arm.type:=something_else", cwd=tmp_path)
     assert done.returncode == 1
     assert "'something_else' is not a choice" in done.stderr
-
-
-def test_the_demonstration_runs_and_leaves_nothing_behind(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "demo.py"), "--duration", "6", "--out", str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120.0,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["policy"] == "act" and summary["trained"] is False
-    for camera in ("top", "wrist"):
-        assert summary["cameras"][camera]["published"] > 100
-        assert summary["cameras"][camera]["ratio"] > 0.6, "without the profile most images are lost"
-    for measured in ("observation_age_ms", "inference_ms", "command_period_ms"):
-        assert 0.0 < summary[measured]["p50"] <= summary[measured]["p99"]
-    assert summary["chunks"] > 0 and summary["holds"] >= summary["holds_after_first_chunk"]
-    assert summary["peak_memory_mb"]["policy_node"] > 0
-    assert summary["exit_status"] == {"policy_node": 0, "simulated_robot": 0}
-    assert summary["left_behind"] == {"processes": [], "shared_memory_segments": []}
-
-
-def test_an_interrupted_demonstration_ends_its_processes(tmp_path):
-    demo = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "demo.py"), "--out", str(tmp_path)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(lambda: (tmp_path / "policy_node.log").exists(), 30.0, "the policy node")
-    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
-    assert children
-    demo.send_signal(signal.SIGINT)
-    demo.communicate(timeout=30.0)
-    assert demo.returncode == 1
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 JOINTS = ("shoulder", "elbow", "wrist")
@@ -15,24 +15,30 @@ IMAGE_SHAPE = (3, 48, 64)
 
 def write_act(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
     """A tiny ACT whose actions lie within a few hundredths around zero."""
-    return _write("act", directory, joints, camera, chunk_size, {"use_vae": False})
+    return _write("act", directory, joints, (camera,), chunk_size, {"use_vae": False})
 
 
 def write_flow(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
     """A tiny flow-matching policy whose actions lie within a few hundredths around zero; it can be guided."""
-    return _write("flow", directory, joints, camera, chunk_size, {"num_inference_steps": 3})
+    return _write("flow", directory, joints, (camera,), chunk_size, {"num_inference_steps": 3})
+
+
+def write_pick_act(directory: Path) -> Path:
+    """A tiny ACT for the simulated robot that has never learnt anything: it stretches the arm out."""
+    return _write("act", directory, 4, ("top", "wrist"), 20, {"use_vae": False})
 
 
 def _write(
-    name: str, directory: Path, joints: int, camera: str, chunk_size: int, options: Mapping[str, object]
+    name: str, directory: Path, joints: int, cameras: Sequence[str], chunk_size: int, options: Mapping[str, object]
 ) -> Path:
     import torch
 
     from policy_ros.policies import make_policy
 
+    images = [f"observation.images.{camera}" for camera in cameras]
     features = {
         "observation.state": {"type": "STATE", "shape": [joints]},
-        f"observation.images.{camera}": {"type": "VISUAL", "shape": list(IMAGE_SHAPE)},
+        **{key: {"type": "VISUAL", "shape": list(IMAGE_SHAPE)} for key in images},
     }
     one = torch.ones(joints)
     pixel = torch.ones(3, 1, 1)
@@ -54,7 +60,7 @@ def _write(
         },
         statistics={
             "observation.state": {"mean": 0 * one, "std": one},
-            f"observation.images.{camera}": {"mean": 0 * pixel, "std": pixel},
+            **{key: {"mean": 0 * pixel, "std": pixel} for key in images},
             "action": {"mean": 0 * one, "std": 0.02 * one},
         },
         device="cpu",

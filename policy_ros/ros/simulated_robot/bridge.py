@@ -109,13 +109,22 @@ class SimulatedRobotBridge:
         self._cameras = {
             name: CameraPublisher(
                 self._node,
-                name,
+                f"camera/{name}/image_raw",
+                f"camera_{name}",
                 raw=parameters.publish_raw,
                 compressed=parameters.publish_compressed,
                 jpeg_quality=parameters.jpeg_quality,
             )
             for name in self._robot.cameras
         }
+        self._spectator = CameraPublisher(
+            self._node,
+            "spectator/image_raw",
+            f"camera_{self._robot.cameras[0]}",
+            raw=False,
+            compressed=parameters.spectator_hz > 0.0,
+            jpeg_quality=parameters.jpeg_quality,
+        )
         self._episodes = EpisodePublisher(self._node, parameters.task)
         self._clock = self._node.create_publisher(ClockMessage, "/clock", 1) if parameters.publish_clock else None
         self._diagnostics = self._node.create_publisher(DiagnosticArray, "/diagnostics", STATUS)
@@ -178,6 +187,8 @@ class SimulatedRobotBridge:
             # Spread over the period, so that two pictures do not delay one step.
             phase_ns = camera_ns * index // len(self._cameras) + step_ns // 2
             jobs.append(Job(camera_ns, lambda name=name: self._take_picture(name), phase_ns))
+        if self._parameters.spectator_hz > 0.0:
+            jobs.append(Job(round(_NS / self._parameters.spectator_hz), self._take_spectator_picture, step_ns // 4))
         jobs.append(Job(_NS, self._publish_diagnostics))
         return jobs
 
@@ -247,6 +258,9 @@ class SimulatedRobotBridge:
         camera = self._cameras[name]
         frozen = name in faults.frozen_cameras and camera.last is not None
         camera.publish(camera.last if frozen else self._robot.image(name), stamp_ns)
+
+    def _take_spectator_picture(self) -> None:
+        self._spectator.publish(self._robot.spectator_image(), self._stamp_ns())
 
     def _publish_diagnostics(self) -> None:
         values: dict[str, object] = {

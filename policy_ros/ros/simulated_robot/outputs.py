@@ -36,13 +36,13 @@ class JointStatePublisher:
 
 
 class CameraPublisher:
-    """Pictures of one camera, raw on ``camera/<name>/image_raw`` and, on demand, JPEG on ``…/compressed``."""
+    """Pictures of one camera, raw on ``<topic>`` and, on demand, JPEG on ``<topic>/compressed``."""
 
-    def __init__(self, node: Node, name: str, *, raw: bool, compressed: bool, jpeg_quality: int) -> None:
+    def __init__(self, node: Node, topic: str, frame: str, *, raw: bool, compressed: bool, jpeg_quality: int) -> None:
         self.published = 0
         self.last: NDArray[np.uint8] | None = None
-        topic, qos = f"camera/{name}/image_raw", sensor("best_effort")
-        self._frame = f"camera_{name}"
+        qos = sensor("best_effort")
+        self._frame = frame
         self._raw = node.create_publisher(Image, topic, qos) if raw else None
         self._compressed = node.create_publisher(CompressedImage, f"{topic}/compressed", qos) if compressed else None
         self._jpeg = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]

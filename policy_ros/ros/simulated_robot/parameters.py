@@ -79,6 +79,13 @@ class SimulatedRobotParameters:
     publish_raw: bool = parameter(True, "Publish `camera/<name>/image_raw`")
     publish_compressed: bool = parameter(False, "Publish `camera/<name>/image_raw/compressed` (JPEG)")
     jpeg_quality: int = parameter(90, "Of compressed pictures", minimum=1, maximum=100)
+    spectator_hz: float = parameter(
+        0.0,
+        "Rate of a picture for people, 640 x 480 and without noise, on `spectator/image_raw/compressed`. 0: none",
+        unit="Hz",
+        minimum=0.0,
+        maximum=60.0,
+    )
     publish_clock: bool = parameter(
         False, "Publish simulated time on `/clock` and stamp with it; it slows down where the machine cannot keep up"
     )
