@@ -59,7 +59,7 @@ def describe(report: Report) -> str:
 
 def summary(result: TrainingResult) -> str:
     """For people."""
-    lines = [f"{result.policy}: {result.weights / 1e6:.2f} million weights, step {result.step} of {result.steps}"]
+    lines = [f"{result.policy}: {result.weights:,} weights, step {result.step} of {result.steps}"]
     if result.newest is not None:
         lines.append(f"  last   {result.out}  {_score(result.newest)}")
     else:

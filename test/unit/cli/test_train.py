@@ -17,6 +17,8 @@ from support.synthetic_data import TINY_ACT, SyntheticData, options
 
 from policy_ros.cli import train
 from policy_ros.errors import ConfigurationError
+from policy_ros.parameters.schema import leaves
+from policy_ros.training.options import TrainingOptions
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_the_command_line_overrides_the_file(command, file: Path, tmp_path: Path
     assert (config["optimizer_weight_decay"], config["use_vae"], config["chunk_size"]) == (1e-3, False, 5)
     assert config["dim_model"] == TINY_ACT["dim_model"]
     said = capsys.readouterr()
-    assert "act: 0.00 million weights, step 3 of 3" in said.out
+    assert "weights, step 3 of 3" in said.out
     assert "step 2/3 (66 %)" in said.err
 
 
@@ -108,3 +110,10 @@ def test_without_the_extra_it_says_what_to_install(command, file: Path, monkeypa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lightning" else found(name))
     with pytest.raises(ConfigurationError, match=r"training needs lightning: pip install 'policy_ros\[train\]'"):
         command("--config", str(file), "--out", "out")
+
+
+def test_the_help_lists_every_option_with_its_default():
+    text = train.add_parser(argparse.ArgumentParser().add_subparsers()).format_help()
+    for leaf in leaves(TrainingOptions):
+        assert f"--{leaf.name.replace('_', '-')}" in text
+    assert "default 20000" in " ".join(text.split())
