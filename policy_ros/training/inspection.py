@@ -45,6 +45,7 @@ _REGULAR_S = 0.1  # commands that come this often on average are a stream
 _PAUSE_S = 0.5  # a pause of such a stream that is worth a line
 _REPORT_EVERY = 512  # messages
 _REASONS = 4  # in one line
+_JUMPS = 3  # of stamps in an episode; more are no accident
 
 
 class PictureKind(NamedTuple):
@@ -101,7 +102,7 @@ class _Inspection:
         self._nothing: list[str] = []  # why episodes have no sample
 
     def run(self) -> BagReport:
-        parts = [part for episode in find_episodes(self._bag) for part in self._episode(episode)]
+        parts = [part for episode in find_episodes(self._bag) for part in self._parts(episode)]
         self._check_rates()
         if not parts:
             reasons = [*self._nothing, *self._losses(), *self._bag.problems] or ["no episode"]
@@ -111,26 +112,35 @@ class _Inspection:
             self._bag.note(line)
         return BagReport(tuple(parts), self._kinds, tuple(self._bag.problems))
 
-    def _episode(self, episode: Episode) -> Iterator[Part]:
+    def _parts(self, episode: Episode) -> list[Part]:
+        """What an episode has of samples; where something is left out the reason is noted."""
         name = f"{self._bag.path}: episode {episode.index}"
         if episode.success is False and not self._options.failures:
             self._nothing.append(f"{name}: left out, since it failed; ask for failures to have it")
-            return
+            return []
+        sections = Sections(self._bag, self._parameters.observation.future_tolerance_s)
         messages = self._reader.messages(episode.start_ns, episode.stop_ns)
         stretches = 0
+        parts: list[Part] = []
         reasons: list[str] = []
-        for _, stretch in groupby(messages, key=Sections(self._bag)):
+        for _, stretch in groupby(messages, key=sections):
             part, reason = self._stretch(episode, stretch, first=stretches == 0)
             stretches += 1
             if part is None:
                 reasons.append(reason)
             else:
-                yield part
+                parts.append(part)
+        if sections.jumps_back > _JUMPS:  # which robot a sample would be of, nobody knows
+            self._nothing.append(
+                f"{name}: left out: stamps jumped back {sections.jumps_back} times; do two publishers share a topic?"
+            )
+            return []
         if not stretches:
             reasons = [f"no message on any of {', '.join(self._reader.topics)}"]
         if reasons:
-            what = "no sample" if len(reasons) >= stretches else f"no sample in {len(reasons)} of {stretches} stretches"
+            what = "no sample" if not parts else f"no sample in {len(reasons)} of {stretches} stretches"
             self._nothing.append(f"{name}: {what}: {_some(reasons)}")
+        return parts
 
     def _stretch(self, episode: Episode, messages: Iterable[BagMessage], *, first: bool) -> tuple[Part | None, str]:
         """One stretch without a jump; without a sample the reason."""

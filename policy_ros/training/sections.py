@@ -20,13 +20,19 @@ class Sections:
 
     Args:
         bag: where the messages come from; jumps become problems of it.
+        future_tolerance_s: stamps further ahead play no part, in observations neither [s].
+
+    Attributes:
+        jumps_back: how often stamps ran backwards so far.
     """
 
-    def __init__(self, bag: Bag) -> None:
+    def __init__(self, bag: Bag, future_tolerance_s: float) -> None:
         self._bag = bag
         self._stamped = frozenset(name for name, topic in bag.topics.items() if topic.type in _STAMPED)
-        self._order = StampOrder()
+        self._future_tolerance_ns = round(future_tolerance_s * 1e9)
+        self._order = self._new_order()
         self._last_ns: int | None = None
+        self.jumps_back = 0
         self._number = 0
 
     def __call__(self, message: BagMessage) -> int:
@@ -43,10 +49,14 @@ class Sections:
                 kind,
             )
             self._number += 1
-            self._order = StampOrder()
+            self.jumps_back += pause is None
+            self._order = self._new_order()
             self._back(message)
         self._last_ns = message.log_ns
         return self._number
+
+    def _new_order(self) -> StampOrder:
+        return StampOrder(future_tolerance_ns=self._future_tolerance_ns)
 
     def _pause(self, message: BagMessage) -> str | None:
         pause_ns = 0 if self._last_ns is None else message.log_ns - self._last_ns

@@ -308,6 +308,17 @@ def test_stamps_that_run_backwards_cut_the_episode(bag: Write):
     assert any(f"topic '{JOINT_STATES}'" in line and "jump back by" in line for line in found.problems)
 
 
+def test_an_episode_in_which_two_clocks_alternate_is_left_out(bag: Write):
+    """Two robots publish on one topic."""
+    events = [
+        joints(event.log_ns, event.positions, late_ns=800_000_000 * ((event.log_ns - ns(0.0)) // 200_000_000 % 2))
+        if event.topic == JOINT_STATES
+        else event
+        for event in steady()
+    ]
+    assert "do two publishers share a topic?" in refused(bag(events))
+
+
 def test_no_row_reaches_across_a_jump(bag: Write):
     events = steady()
     found = plan(bag([*(e for e in events if e.log_ns < ns(1.0)), *later(events, 1.0, by_s=10.0)]))
