@@ -120,6 +120,8 @@ class Run:
             nonlocal next_line_s
             if not first and (counts := seen.frame_counts()) is not None:
                 first.append(counts)
+            if seen.status is not None:
+                self.tally.note(seen.status)
             if time.monotonic() >= next_line_s and seen.status is not None:
                 print(f"  {status_line(seen.status)}", flush=True)
                 next_line_s = time.monotonic() + _LINE_EVERY_S

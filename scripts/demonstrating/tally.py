@@ -23,8 +23,15 @@ class Tally:
         self._results: list[EpisodeResult] = []
         self._statuses: list[dict[str, Any]] = []
         self._delays: list[int] = []
+        self._chunks = 0
         self._published: Counter[str] = Counter()
         self._received: Counter[str] = Counter()
+
+    def note(self, status: PolicyStatus) -> None:
+        """A status on the way; the delay of the first chunk of an activation says nothing."""
+        if status.chunks > 1 and status.chunks != self._chunks:
+            self._delays.append(int(status.delay))
+        self._chunks = int(status.chunks)
 
     def add(
         self, result: EpisodeResult, status: PolicyStatus, first: FrameCounts | None, last: FrameCounts | None
@@ -32,7 +39,6 @@ class Tally:
         """One episode: its last status, and the counts of frames of two moments of it."""
         self._results.append(result)
         self._statuses.append(summarise(status))
-        self._delays.append(int(status.delay))
         if first is not None and last is not None:
             for name in first.published:
                 self._published[name] += last.published[name] - first.published[name]
@@ -59,7 +65,7 @@ class Tally:
             "mode": statuses[-1]["mode"],
             "active_modes": dict(Counter(status["active_mode"] for status in statuses)),
             "degradations": sorted({status["degradation"] for status in statuses} - {""}),
-            "delay_steps": {"median": median(self._delays), "max": max(self._delays)},
+            "delay_steps": {"median": median(self._delays or [0]), "max": max(self._delays, default=0)},
             **{name: sum(status[name] for status in statuses) for name in _COUNTS},
             **{name: _spread([status[name] for status in statuses]) for name in _TIMES},
         }
