@@ -85,7 +85,8 @@ class Recording:
         """Exit status and summary; ``number`` is the signal that ends it, None: it ends by itself."""
         if number is not None:
             self._process.send_signal(number)
-        output, _ = self._process.stdout.read(), self._process.wait(END_S * BUSY_FACTOR)
+        self._process.wait(END_S * BUSY_FACTOR)  # what it prints then fits into the pipe
+        output = self._process.stdout.read()
         self._reader.join()
         return self._process.returncode, json.loads(output) if output else {}
 
@@ -394,7 +395,7 @@ def test_keys_of_a_terminal_bound_episodes(demonstrator, record):
     ]
 
 
-def test_every_picture_of_the_simulated_robot_is_recorded(demonstrate, domain_id, record, tmp_path):
+def test_every_picture_of_the_simulated_robot_is_recorded_or_counted_as_lost(demonstrate, domain_id, record, tmp_path):
     demonstrator = demonstrate(camera=False)  # commands only
     demonstrator.joints_on = False
     counts: list[tuple[int, dict[str, int]]] = []  # when the robot counted, and what it had published
@@ -429,6 +430,9 @@ def test_every_picture_of_the_simulated_robot_is_recorded(demonstrate, domain_id
     (start_ns, first), (stop_ns, last) = counts[before + 1], counts[before + 3]
     images = cdr.ImageReader()
     for camera in ("top", "wrist"):
-        stamps = [images.read(data)[0] for _, data in bag[f"/camera/{camera}/image_raw"]]
-        # The counts are taken a moment before or after the stamp.
-        assert abs(sum(start_ns < stamp <= stop_ns for stamp in stamps) - (last[camera] - first[camera])) <= 1
+        topic = f"/camera/{camera}/image_raw"
+        stamps = [images.read(data)[0] for _, data in bag[topic]]
+        missing = last[camera] - first[camera] - sum(start_ns < stamp <= stop_ns for stamp in stamps)
+        told = f"{missing} missing from {start_ns} to {stop_ns}, recorded {stamps[0]} to {stamps[-1]}: {summary}"
+        # The robot counts a moment before or after the stamp. A starved recorder may lose some, but knows it.
+        assert -1 <= missing <= 1 + summary["topics"][topic]["lost"], told
