@@ -110,7 +110,7 @@ def deserialize_all(path: Path, topics: Collection[str]) -> int:
 
 
 def read_samples(path: Path, parameters: NodeParameters) -> tuple[int, int]:
-    """An observation and the commanded setpoint at every period of control; how many there were, of how many periods."""
+    """Observation and commanded setpoint at every period of control; how many there were, of how many periods."""
     bag = open_bag(path)
     config = observation_config(parameters)
     inputs, tracks = BagInputs(parameters, config, bag), CommandTracks(parameters, bag)

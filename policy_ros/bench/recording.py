@@ -22,7 +22,7 @@ from policy_ros.parameters.node import (
 
 JOINTS = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper_joint")
 CAMERAS = ("top", "wrist")
-HEIGHT, WIDTH = 480, 640
+SIZE = (480, 640)  # rows, columns
 CAMERA_HZ, JOINT_HZ, COMMAND_HZ = 30, 100, 50
 _PICTURES = 8  # different ones, of noise
 _BEGIN_NS = 1_700_000_000_000_000_000
@@ -41,28 +41,30 @@ def parameters() -> NodeParameters:
     )
 
 
-def record(path: Path, seconds: float, storage: str = "mcap") -> None:
-    """Write the bag: 640x480 rgb8 at 30 Hz from two cameras, joint states at 100 Hz, commands at 50 Hz.
+def record(path: Path, seconds: float, storage: str = "mcap", size: tuple[int, int] = SIZE) -> None:
+    """Write the bag: rgb8 at 30 Hz from two cameras, joint states at 100 Hz, commands at 50 Hz.
 
     Args:
         path: directory that does not exist yet.
         seconds: length [s].
         storage: ``mcap`` or ``sqlite3``.
+        size: rows and columns of the pictures.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     with Writer(path, version=9, storage_plugin=STORAGES[storage]) as writer:
         connections: dict[str, Any] = {}
-        for log_ns, topic, message in sorted(_messages(store, seconds), key=lambda each: each[0]):
+        for log_ns, topic, message in sorted(_messages(store, seconds, size), key=lambda each: each[0]):
             type_ = message.__msgtype__
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, type_, typestore=store)
             writer.write(connections[topic], log_ns, store.serialize_cdr(message, type_))
 
 
-def _messages(store: Typestore, seconds: float) -> Iterator[tuple[int, str, Any]]:
+def _messages(store: Typestore, seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str, Any]]:
     types = store.types
+    height, width = size
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (_PICTURES, HEIGHT * WIDTH * 3), dtype=np.uint8)
+    pictures = rng.integers(0, 256, (_PICTURES, height * width * 3), dtype=np.uint8)
 
     def header(stamp_ns: int) -> Any:
         stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // _NS, nanosec=stamp_ns % _NS)
@@ -76,11 +78,11 @@ def _messages(store: Typestore, seconds: float) -> Iterator[tuple[int, str, Any]
         for i, log_ns in times(CAMERA_HZ, 9_000_000 + offset):
             picture = types["sensor_msgs/msg/Image"](
                 header=header(log_ns - 9_000_000),
-                height=HEIGHT,
-                width=WIDTH,
+                height=height,
+                width=width,
                 encoding="rgb8",
                 is_bigendian=0,
-                step=3 * WIDTH,
+                step=3 * width,
                 data=pictures[(i + offset) % _PICTURES],
             )
             yield log_ns, f"/camera/{camera}/image_raw", picture
