@@ -19,6 +19,8 @@ from policy_ros.bags.storage import BagMessage, Block, Entry, block_of
 from policy_ros.bags.temporary import TemporaryFolder
 
 _BLOCK_BYTES = 1 << 22
+# What a query returns of the data itself. Python 3.10 has no other way to it.
+_SHORT = "CASE WHEN length(data) < 65536 THEN data END" if hasattr(sqlite3.Connection, "blobopen") else "data"
 _MAPPED_BYTES = 1 << 40  # as much as SQLite maps: pages are not copied into its cache
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -143,9 +145,8 @@ class OpenSqlite:
         condition = f"id >= ? AND id < ? AND topic_id IN ({','.join('?' * len(numbers))}) ORDER BY id"
         values = (block.at, stop, *numbers)
         try:
-            query = f"SELECT id, topic_id, timestamp, data FROM messages WHERE {condition}"
-            rows = self._database.execute(query, values).fetchall()
-        except sqlite3.DatabaseError:  # one of them is damaged
+            rows = self._together(condition, values)
+        except sqlite3.Error:  # one of them is damaged
             rows = list(self._one_by_one(condition, values))
         found = []
         for row, number, log_ns, data in rows:
@@ -155,6 +156,22 @@ class OpenSqlite:
             except DecompressionError as error:
                 self._note_damage(topic, row, error)
         return found
+
+    def _together(self, condition: str, values: tuple[int, ...]) -> list[tuple[int, int, int, bytes]]:
+        index = self._database.execute(
+            f"SELECT id, topic_id, timestamp, {_SHORT} FROM messages WHERE {condition}", values
+        )
+        return [
+            (row, number, log_ns, self._long(row) if data is None else data)
+            for row, number, log_ns, data in index.fetchall()
+        ]
+
+    def _long(self, row: int) -> bytes:
+        """The data of a row, copied once; a query would put it together in SQLite's memory first."""
+        database: Any = self._database  # the types are those of Python 3.10
+        with database.blobopen("messages", "data", row, readonly=True) as blob:
+            data: bytes = blob.read()
+        return data
 
     def _one_by_one(self, condition: str, values: tuple[int, ...]) -> Iterator[tuple[int, int, int, bytes]]:
         index = self._database.execute(f"SELECT id, topic_id, timestamp FROM messages WHERE {condition}", values)
