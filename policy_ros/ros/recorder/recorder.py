@@ -32,6 +32,7 @@ from policy_ros.ros.topics import check_topics
 EPISODE_TOPIC = "episode"
 _EPISODE_TYPE = "policy_ros/msg/Episode"
 _UPDATE_S = 0.2
+_LATE_S = 0.5  # from the arrival of a message to its callback
 _UNTIL_SIMULATED_TIME_RUNS = (
     "simulated time never came on '/clock'; start what publishes it, or set use_sim_time to false"
 )
@@ -65,6 +66,7 @@ class Recorder:
         self._accepting = False
         self._last_ns = 0  # log time of the newest message
         self._silent: set[str] = set()  # topics that somebody was warned of
+        self._late_s, self._told_late = 0.0, False  # longest wait of a message since the last check
         self._episode_number = -1  # of the topic in the bag
         check_topics(node, parameters)
         self._simulated = bool(node.get_parameter("use_sim_time").value)
@@ -136,8 +138,18 @@ class Recorder:
             self.failure = self.failure or self.writer.failure
             self._tell_of_losses()
 
-    def check_silence(self) -> None:
-        """Warn of streams that came at the start and have stopped, once each time."""
+    def check(self) -> None:
+        """To be called now and then: warns of streams that have stopped, and when this process cannot keep up."""
+        late_s, self._late_s = self._late_s, 0.0
+        if late_s > _LATE_S and not self._told_late:
+            self.warn(
+                f"messages wait {late_s:.1f} s until they are recorded, and are lost when it gets worse: "
+                "this machine is too busy"
+            )
+        self._told_late = late_s > _LATE_S
+        self._check_silence()
+
+    def _check_silence(self) -> None:
         now_s = time.monotonic()
         for topic in self.subscriptions.topics.values():
             silent_s = topic.measurements.silent_s(now_s) if topic.plan.need is Need.MESSAGES else 0.0
@@ -226,17 +238,17 @@ class Recorder:
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
-    def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
+    def _on_message(self, topic: RecordedTopic, data: bytes, received_ns: int) -> None:
         try:
             topic.measurements.arrived(time.monotonic(), len(data))
             topic.inspection.look(topic.type, data)
             with self._lock:
-                self._take(topic, data)
+                self._take(topic, data, received_ns)
         except Exception:  # whatever was not recorded now would be missing unnoticed
             self.fail(f"'{topic.name}': a message could not be recorded:\n{traceback.format_exc()}")
 
-    def _take(self, topic: RecordedTopic, data: bytes) -> None:
-        log_ns = self._log_ns()
+    def _take(self, topic: RecordedTopic, data: bytes, received_ns: int) -> None:
+        log_ns = self._log_ns(received_ns)
         if topic.name == self._episode_name:
             self._on_episode(log_ns, data)
         elif self._accepting:
@@ -292,14 +304,23 @@ class Recorder:
             ),
         )
 
-    def _log_ns(self) -> int:
-        """Time of arrival; never goes back within a bag."""
+    def _log_ns(self, received_ns: int = 0) -> int:
+        """Time of arrival, which never goes back within a bag.
+
+        Args:
+            received_ns: when the middleware received a message, in system time; 0: now. Callbacks may come later.
+        """
         now_ns = self._time.now_ns()
-        if self._simulated and now_ns < self._last_ns and self.writer is not None:
-            self.fail(
-                f"simulated time went back by {(self._last_ns - now_ns) / 1e9:.3f} s; "
-                "a bag goes forward only: record every run into one of its own"
-            )
+        if self._simulated:
+            if now_ns < self._last_ns and self.writer is not None:
+                self.fail(
+                    f"simulated time went back by {(self._last_ns - now_ns) / 1e9:.3f} s; "
+                    "a bag goes forward only: record every run into one of its own"
+                )
+        elif received_ns:
+            arrival_ns = min(now_ns, self._time.to_local(received_ns))
+            self._late_s = max(self._late_s, (now_ns - arrival_ns) / 1e9)
+            now_ns = arrival_ns
         self._last_ns = max(now_ns, self._last_ns)
         return self._last_ns
 

@@ -116,7 +116,7 @@ class Session:
             if key and self._options.mode is Mode.MANUAL:
                 self._on_key(recorder, key)
             if time.monotonic() >= next_line_s:
-                recorder.check_silence()
+                recorder.check()
                 self._show_line(live_line(recorder))
                 next_line_s = time.monotonic() + _LINE_EVERY_S
         return "a signal"

@@ -56,7 +56,8 @@ class Subscriptions:
     Args:
         node: subscribes.
         plans: a topic that occurs twice counts once.
-        on_message: called with the topic and the serialised message, from the executor's thread.
+        on_message: called with the topic, the serialised message and the system time at which the middleware received
+            it [ns], from the executor's thread.
         warn: called with one line when something is amiss.
     """
 
@@ -64,7 +65,7 @@ class Subscriptions:
         self,
         node: Node,
         plans: Sequence[TopicPlan],
-        on_message: Callable[[RecordedTopic, bytes], None],
+        on_message: Callable[[RecordedTopic, bytes, int], None],
         warn: Callable[[str], None],
     ) -> None:
         self.topics: dict[str, RecordedTopic] = {}
@@ -156,7 +157,7 @@ class Subscriptions:
             return self._node.create_subscription(
                 message_class(topic.type),
                 topic.name,
-                lambda data: self._on_message(topic, data),
+                lambda data, info: self._on_message(topic, data, info["received_timestamp"]),
                 profile,
                 callback_group=self._group,
                 event_callbacks=events,
