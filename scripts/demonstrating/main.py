@@ -91,7 +91,7 @@ def demonstrate(options: Options, stop: threading.Event) -> dict[str, Any]:
         "peak_memory_mb": memory,
         "exit_status": status,
         "stop_s": stop_s,
-        "recording": recording,
+        **({"recording": recording} if recording else {}),
         "files": files,
         "left_behind": traces.left(),
     }

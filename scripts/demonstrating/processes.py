@@ -19,7 +19,7 @@ from policy_ros.ros.installation import share_directory
 from policy_ros.ros.shared_memory import mapped_segments, segments_of
 
 SPECTATOR_TOPIC = "spectator/image_raw/compressed"
-SPECTATOR_HZ = 10.0
+SPECTATOR_HZ = 5.0
 _EXTRA_TOPICS = ("policy/action_chunk", "policy/status", SPECTATOR_TOPIC)
 _RECORDING = "recording into"  # what the recorder says when it is ready
 _RECORDER_END_S = 60.0
