@@ -33,6 +33,8 @@ EPISODE_TOPIC = "episode"
 _EPISODE_TYPE = "policy_ros/msg/Episode"
 _UPDATE_S = 0.2
 _LATE_S = 0.5  # from the arrival of a message to its callback
+_CAUGHT_UP_S, _CATCH_UP_S = 0.05, 2.0
+_OPEN_NS = 2**63 - 1
 _UNTIL_SIMULATED_TIME_RUNS = (
     "simulated time never came on '/clock'; start what publishes it, or set use_sim_time to false"
 )
@@ -63,10 +65,11 @@ class Recorder:
         self._node = node
         self._task = options.task or parameters.policy.prompt
         self._lock = threading.RLock()
-        self._accepting = False
-        self._last_ns = 0  # log time of the newest message
+        self._from_ns, self._until_ns = 1, 0  # what arrives in between is recorded: nothing yet
+        self._last_ns = 0  # newest simulated time
         self._silent: set[str] = set()  # topics that somebody was warned of
-        self._late_s, self._told_late = 0.0, False  # longest wait of a message since the last check
+        self._delay_s = 0.0  # from the newest message's arrival to its callback
+        self._longest_delay_s, self._told_late = 0.0, False  # since the last check
         self._episode_number = -1  # of the topic in the bag
         check_topics(node, parameters)
         self._simulated = bool(node.get_parameter("use_sim_time").value)
@@ -106,10 +109,10 @@ class Recorder:
             self.warn(line)
         with self._lock:
             self.writer = writer
-            self.began_ns = self._log_ns()
+            self.began_ns = self._time.now_ns()
             if self.options.mode is Mode.CONTINUOUS:
                 self._record_kept()
-                self._accepting = True
+                self._from_ns, self._until_ns = self.began_ns, _OPEN_NS
 
     def _make_bag(self, topics: list[RecordedTopic]) -> BagWriter:
         options, definitions = self.options, Definitions()
@@ -132,7 +135,10 @@ class Recorder:
             self.finished = self.finished or reason
             if self.writer is not None and self.episodes.running is not None:
                 self._end_running_episode()
-            self._accepting = False
+            self._until_ns = min(self._until_ns, self._time.now_ns())
+        self._catch_up()
+        with self._lock:
+            self._until_ns = 0
         if self.writer is not None:
             self.writer.close()
             self.failure = self.failure or self.writer.failure
@@ -140,7 +146,7 @@ class Recorder:
 
     def check(self) -> None:
         """To be called now and then: warns of streams that have stopped, and when this process cannot keep up."""
-        late_s, self._late_s = self._late_s, 0.0
+        late_s, self._longest_delay_s = self._longest_delay_s, 0.0
         if late_s > _LATE_S and not self._told_late:
             self.warn(
                 f"messages wait {late_s:.1f} s until they are recorded, and are lost when it gets worse: "
@@ -165,11 +171,6 @@ class Recorder:
         return (self._time.now_ns() - self.began_ns) / 1e9 if self.began_ns else 0.0
 
     @property
-    def recording(self) -> bool:
-        """Whether messages go into the bag now."""
-        return self._accepting
-
-    @property
     def size_bytes(self) -> int:
         """Of the bag so far."""
         return directory_bytes(self.options.out)
@@ -183,7 +184,7 @@ class Recorder:
         """End the recording: what is in the bag is not all that should be."""
         self.failure = self.failure or reason
         self.finished = self.finished or "a failure"
-        self._accepting = False
+        self._until_ns = 0
 
     # -- episodes, decided here ----------------------------------------------------------------------------------------
 
@@ -210,6 +211,12 @@ class Recorder:
             self._announce(event)
         return f"episode {event.index} discarded"
 
+    def _catch_up(self) -> None:
+        """Let the callbacks of what arrived before the end have their turn; a bounded time."""
+        deadline_s = time.monotonic() + _CATCH_UP_S
+        while self._delay_s > _CAUGHT_UP_S and not self.failure and time.monotonic() < deadline_s:
+            time.sleep(_CAUGHT_UP_S)
+
     def _end_running_episode(self) -> None:
         if self._publisher is not None:
             self.warn(f"episode {self.episodes.running} was running at the end; it ends there, its result is unknown")
@@ -230,7 +237,7 @@ class Recorder:
             raise EpisodeError("nothing is recorded " + ("any more" if self.finished else "yet: topics are missing"))
 
     def _announce(self, event: EpisodeEvent) -> None:
-        log_ns = self._log_ns()
+        log_ns = self._time.now_ns()
         message = Episode(index=event.index, event=int(event.event), result=int(event.result), task=event.task)
         message.header.stamp = ns_to_stamp(self._time.to_ros(log_ns))
         self._publisher.publish(message)
@@ -248,10 +255,10 @@ class Recorder:
             self.fail(f"'{topic.name}': a message could not be recorded:\n{traceback.format_exc()}")
 
     def _take(self, topic: RecordedTopic, data: bytes, received_ns: int) -> None:
-        log_ns = self._log_ns(received_ns)
+        topic.newest_ns = log_ns = max(topic.newest_ns, self._arrival_ns(received_ns))
         if topic.name == self._episode_name:
             self._on_episode(log_ns, data)
-        elif self._accepting:
+        elif self._from_ns <= log_ns <= self._until_ns:
             self._record(topic, log_ns, data)
         elif topic.plan.keep_last:
             topic.last = (log_ns, data)
@@ -270,12 +277,14 @@ class Recorder:
             self._record_kept()
         self.writer.put(Record(self._episode_number, log_ns, data), always=True)
         if self.options.mode is not Mode.CONTINUOUS:
-            self._accepting = self.episodes.running is not None
-            for topic in self.subscriptions.topics.values():
-                topic.measurements.begin_episode()
+            if event.event is Event.STARTED:
+                self._from_ns, self._until_ns = log_ns, _OPEN_NS
+                for topic in self.subscriptions.topics.values():
+                    topic.measurements.begin_episode()
+            else:
+                self._until_ns = min(self._until_ns, log_ns)
         if self.options.episodes and self.episodes.kept >= self.options.episodes:
             self.finished = f"{self.episodes.kept} episodes"
-            self._accepting = False
 
     def _record_kept(self) -> None:
         """What was said before and still holds: the description of the robot, the newest commands."""
@@ -304,11 +313,11 @@ class Recorder:
             ),
         )
 
-    def _log_ns(self, received_ns: int = 0) -> int:
-        """Time of arrival, which never goes back within a bag.
+    def _arrival_ns(self, received_ns: int) -> int:
+        """Log time of a message: when it arrived, however late its callback comes; simulated time is known only now.
 
         Args:
-            received_ns: when the middleware received a message, in system time; 0: now. Callbacks may come later.
+            received_ns: when the middleware received it, in system time.
         """
         now_ns = self._time.now_ns()
         if self._simulated:
@@ -317,12 +326,14 @@ class Recorder:
                     f"simulated time went back by {(self._last_ns - now_ns) / 1e9:.3f} s; "
                     "a bag goes forward only: record every run into one of its own"
                 )
-        elif received_ns:
-            arrival_ns = min(now_ns, self._time.to_local(received_ns))
-            self._late_s = max(self._late_s, (now_ns - arrival_ns) / 1e9)
-            now_ns = arrival_ns
-        self._last_ns = max(now_ns, self._last_ns)
-        return self._last_ns
+            self._last_ns = max(now_ns, self._last_ns)
+            return self._last_ns
+        if not received_ns:  # a middleware that does not tell
+            return now_ns
+        arrival_ns = min(now_ns, self._time.to_local(received_ns))
+        self._delay_s = (now_ns - arrival_ns) / 1e9
+        self._longest_delay_s = max(self._longest_delay_s, self._delay_s)
+        return arrival_ns
 
     # -- the rest ------------------------------------------------------------------------------------------------------
 

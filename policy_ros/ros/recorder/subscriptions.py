@@ -41,6 +41,7 @@ class RecordedTopic:
         self.inspection = Inspection(name, plan.joints, warn)
         self.offered: list[Qos] = []  # by its publishers
         self.last: tuple[int, bytes] | None = None  # log time and message, not recorded yet, where it is kept
+        self.newest_ns = 0  # log time of its newest message
         self.number = -1  # in the bag
         self._subscription: Subscription | None = None
         self._profile: QoSProfile | None = None
