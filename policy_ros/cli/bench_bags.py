@@ -91,8 +91,8 @@ def _parameters(files: list[Path]) -> NodeParameters:
 def readable(summary: dict[str, Any], result: Result) -> str:
     """A table in Markdown."""
     lines = [
-        f"Bag: {summary['bag']}, {summary['megabytes']:g} MB, {summary['messages']} messages, {summary['samples']} samples "
-        f"of {summary['moments']} control periods; {summary['cpus']} CPUs, Python {summary['python']}",
+        f"Bag: {summary['bag']}, {summary['megabytes']:g} MB, {summary['messages']} messages, {summary['samples']} "
+        f"samples of {summary['moments']} control periods; {summary['cpus']} CPUs, Python {summary['python']}",
         "",
         f"| medians of {len(result.rosbags_s)} turns | s | samples/s |",
         "|---|---:|---:|",
