@@ -60,7 +60,7 @@ class Recorder:
         self.problems: list[str] = []
         self.failure = ""  # why what is in the bag is not all that should be
         self.finished = ""  # why the recording is over
-        self.began_ns = 0
+        self.began_ns = self._ended_ns = 0
         self.writer: WriterThread | None = None
         self._node = node
         self._task = options.task or parameters.policy.prompt
@@ -135,7 +135,8 @@ class Recorder:
             self.finished = self.finished or reason
             if self.writer is not None and self.episodes.running is not None:
                 self._end_running_episode()
-            self._until_ns = min(self._until_ns, self._time.now_ns())
+            self._ended_ns = self._time.now_ns()
+            self._until_ns = min(self._until_ns, self._ended_ns)
         self._catch_up()
         with self._lock:
             self._until_ns = 0
@@ -167,8 +168,8 @@ class Recorder:
 
     @property
     def duration_s(self) -> float:
-        """Since the beginning, in ROS time [s]."""
-        return (self._time.now_ns() - self.began_ns) / 1e9 if self.began_ns else 0.0
+        """From the beginning to now or the end, in ROS time [s]."""
+        return ((self._ended_ns or self._time.now_ns()) - self.began_ns) / 1e9 if self.began_ns else 0.0
 
     @property
     def size_bytes(self) -> int:
