@@ -15,14 +15,19 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-CONFIG = Path(__file__).resolve().parent.parent / "config"
+SHARE = Path(__file__).resolve().parent.parent
+CONFIG = SHARE / "config"
+# What the simulated robot does without policy:= and params_file:=, by type.
+SHIPPED = {"": "pick_act", "act": "pick_act", "flow": "pick_flow"}
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, from Kilted on
 BOOLEAN = ("true", "false")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 ARGUMENTS = (
     DeclareLaunchArgument(
-        "policy", default_value="", description="checkpoint directory or hub id; empty: as in params_file"
+        "policy",
+        default_value="",
+        description="checkpoint directory or hub id; empty: as in params_file, with sim:=true one that comes along",
     ),
     DeclareLaunchArgument("type", default_value="", description="registered policy name; empty: as in the checkpoint"),
     DeclareLaunchArgument(
@@ -54,6 +59,7 @@ def make_nodes(context: LaunchContext) -> list[Node | LogInfo]:
     """The nodes for the arguments given."""
     argument = {each.name: LaunchConfiguration(each.name).perform(context) for each in ARGUMENTS}
     simulated = argument["sim"] == "true"
+    note = choose_shipped_policy(argument)
     common = {
         "package": "policy_ros",
         "namespace": argument["namespace"],
@@ -73,9 +79,16 @@ def make_nodes(context: LaunchContext) -> list[Node | LogInfo]:
         robot = argument["sim_params_file"] or str(CONFIG / "sim_robot.yaml")
         clock = {"publish_clock": argument["use_sim_time"] == "true"}
         actions.insert(0, Node(executable="simulated_robot", parameters=[robot, clock], **common))
-    if simulated and not argument["policy"] and not argument["params_file"]:
-        actions.insert(0, LogInfo(msg="no policy:= given: untrained weights, the arm will move without purpose"))
-    return actions
+    return [*([LogInfo(msg=note)] if note else []), *actions]
+
+
+def choose_shipped_policy(argument: dict[str, str]) -> str:
+    """Fill in a policy for the simulated robot where nothing names one; a line about it, or nothing."""
+    name = SHIPPED.get(argument["type"])
+    if argument["sim"] != "true" or argument["policy"] or argument["params_file"] or name is None:
+        return ""
+    argument["policy"] = str(SHARE / "checkpoints" / name)
+    return f"no policy:= given: checkpoints/{name}, trained for the simulated robot"
 
 
 def node_parameters(argument: dict[str, str]) -> list[str | dict[str, object]]:
@@ -84,7 +97,7 @@ def node_parameters(argument: dict[str, str]) -> list[str | dict[str, object]]:
     if argument["params_file"]:
         parameters.append(argument["params_file"])
     elif argument["sim"] == "true":
-        parameters += [str(CONFIG / "sim.yaml"), *([] if argument["policy"] else [str(CONFIG / "sim_untrained.yaml")])]
+        parameters.append(str(CONFIG / "sim.yaml"))
     given = {"policy.path": argument["policy"], "policy.type": argument["type"]}
     switches = {name: argument[name] == "true" for name in ("autostart", "use_sim_time")}
     return [*parameters, {**{name: value for name, value in given.items() if value}, **switches}]

@@ -66,7 +66,7 @@ install_package() {
     local wanted
     wanted=$({
         cat "$venv/requirements-installed"
-        find policy_ros msg launch config cmake scripts/*.in package.xml CMakeLists.txt setup.py pyproject.toml \
+        find policy_ros msg launch config checkpoints cmake scripts/*.in package.xml CMakeLists.txt setup.py pyproject.toml \
             -name __pycache__ -prune -o -type f -print0 | sort -z | xargs -0 sha256sum
     } | sha256sum)
     [[ $(cat "$venv/package-installed" 2>/dev/null) != "$wanted" ]] || return 0

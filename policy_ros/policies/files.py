@@ -69,7 +69,10 @@ def read_tensors(path: Path, limit_bytes: int, names: Iterable[str] | None = Non
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file; every tensor gets its own memory, which the format demands."""
     own = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+    path.touch()
+    mode = path.stat().st_mode
     save_file(own, path, metadata={"format": "pt"})
+    path.chmod(mode)  # save_file makes a file that nobody else may read, such as a node that runs as another user
 
 
 @contextmanager

@@ -85,23 +85,28 @@ def test_without_sim_only_the_policy_node_starts(environment: pytest.MonkeyPatch
     assert list(nodes) == ["policy_node"]
 
 
-def test_sim_starts_robot_and_node_and_says_that_the_weights_are_untrained(environment: pytest.MonkeyPatch):
+def test_sim_starts_robot_and_node_with_the_policy_that_comes_along(environment: pytest.MonkeyPatch):
     nodes, actions, context = started("act.launch.py", sim="true")
     assert list(nodes) == ["simulated_robot", "policy_node"]
     (note,) = [perform_substitutions(context, action.msg) for action in actions if isinstance(action, LogInfo)]
-    assert "untrained" in note
+    assert "checkpoints/pick_act" in note
     values = parameters(nodes["policy_node"], context)
     assert values["policy.type"] == "act"
-    assert values["policy.allow_untrained"] is True
+    assert Path(values["policy.path"]).joinpath("config.json").is_file()
     assert values["joints.names"] == ["joint1", "joint2", "joint3", "gripper_joint"]
     assert "env_id" in parameters(nodes["simulated_robot"], context)
 
 
-def test_a_given_policy_is_never_replaced_by_untrained_weights(environment: pytest.MonkeyPatch):
+def test_a_robot_of_ones_own_gets_no_policy_that_was_trained_for_the_simulated_one(environment: pytest.MonkeyPatch):
+    for arguments in ({}, {"sim": "true", "params_file": str(SHARE / "config" / "sim_untrained.yaml")}):
+        nodes, _, context = started("act.launch.py", **arguments)
+        assert "policy.path" not in parameters(nodes["policy_node"], context)
+
+
+def test_a_given_policy_is_never_replaced(environment: pytest.MonkeyPatch):
     nodes, actions, context = started("act.launch.py", sim="true", policy="/models/pick")
     values = parameters(nodes["policy_node"], context)
     assert values["policy.path"] == "/models/pick"
-    assert "policy.allow_untrained" not in values
     assert not [action for action in actions if isinstance(action, LogInfo)]
 
 

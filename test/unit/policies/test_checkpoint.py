@@ -53,6 +53,11 @@ def test_a_saved_policy_loads_with_equal_numbers(build, saved, observe):
     np.testing.assert_array_equal(loaded.predict(observe(0)), original.predict(observe(0)))
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(saved):
+    modes = {path.name: path.stat().st_mode for path in saved.iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
 def test_an_interrupted_save_is_no_checkpoint(build, saved, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
