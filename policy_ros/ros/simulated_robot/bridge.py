@@ -144,6 +144,8 @@ class SimulatedRobotBridge:
 
     def start(self) -> None:
         """Begin to move and publish."""
+        for name in self._cameras:
+            self._robot.image(name)  # the first one draws the table too, which would make the loop late
         self._loop.start()
         cameras = ", ".join(self._cameras) or "none"
         self._node.get_logger().info(
