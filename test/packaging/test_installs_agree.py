@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = Path(sys.prefix)
-SOURCES = ("cmake", "config", "launch", "msg", "policy_ros", "scripts", "CMakeLists.txt", "package.xml")
+SOURCES = ("checkpoints", "cmake", "config", "launch", "msg", "policy_ros", "scripts", "CMakeLists.txt", "package.xml")
 
 
 def pip_files() -> importlib.metadata.PackagePath | None:
@@ -94,6 +94,8 @@ def test_both_install_the_same_programs_messages_and_data(colcon_prefix: Path):
         "lib/policy_ros/policy_node",
         "lib/policy_ros/simulated_robot",
         "share/ament_index/resource_index/packages/policy_ros",
+        "share/policy_ros/checkpoints/pick_act/model.safetensors",
+        "share/policy_ros/checkpoints/pick_flow/model.safetensors",
         "share/policy_ros/config/fastdds.xml",
         "share/policy_ros/launch/act.launch.py",
         "share/policy_ros/msg/ActionChunk.msg",

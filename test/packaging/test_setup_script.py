@@ -46,7 +46,7 @@ class Checkout:
         self.bin = folder / "bin"
         self.calls = folder / "calls"
         self.bin.mkdir()
-        for name in ("cmake", "config", "launch", "msg", "requirements", "scripts"):
+        for name in ("checkpoints", "cmake", "config", "launch", "msg", "requirements", "scripts"):
             shutil.copytree(ROOT / name, self.root / name)
         for name in ("package.xml", "CMakeLists.txt", "setup.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root / name)
