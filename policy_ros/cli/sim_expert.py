@@ -65,6 +65,12 @@ def robot_values(arguments: argparse.Namespace) -> list[str]:
     return values
 
 
+def publishes_clock(values: Sequence[str]) -> bool:
+    """Whether the robot's own parameters make it the clock of everybody, by which a recording has to go too."""
+    chosen = [value.partition(":=")[2] for value in values if value.partition(":=")[0] == "publish_clock"]
+    return bool(chosen) and chosen[-1].strip().lower() == "true"
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Demonstrate until it is over; 0 if everything went well, however many episodes failed."""
     if not arguments.expert:
@@ -83,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
             folder,
         )
         recorded = arguments.record_config or [share_directory() / "config" / "sim.yaml"]
-        simulated = arguments.time_factor is not None
+        simulated = publishes_clock(robot_values(arguments))
         own = [*parameter_arguments(recorded, [], folder), "-p", f"use_sim_time:={str(simulated).lower()}"]
         return run_process(
             "policy-ros sim", ["--ros-args", *own], lambda stop: _demonstrate(arguments, robot, recorded, stop)
