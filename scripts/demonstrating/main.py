@@ -84,6 +84,7 @@ def demonstrate(options: Options, stop: threading.Event) -> dict[str, Any]:
         "policy": run.policy,
         "checkpoint": str(options.policy),
         "added_delay_ms": options.delay_s * 1e3,
+        "time_factor": options.time_factor,
         "success": run.tally.success(options.seed),
         "cameras": run.tally.cameras(),
         **run.tally.execution(),
@@ -126,7 +127,7 @@ class Run:
                 print(f"  {status_line(seen.status)}", flush=True)
                 next_line_s = time.monotonic() + _LINE_EVERY_S
 
-        result = operator.finish(index, self._options.timeout_s, watch)
+        result = operator.finish(index, self._options.timeout_s / (self._options.time_factor or 1.0), watch)
         operator.wait_for(lambda: seen.status is not None, "a status of the node")
         assert seen.status is not None
         self.policy = seen.status.policy

@@ -15,6 +15,7 @@ from policy_ros.ros.installation import share_directory
 
 FIRST_SEED = 10_000  # no demonstration and no evaluation begins there
 SHIPPED = {"act": "pick_act", "flow": "pick_flow"}
+SLOWEST = 0.2  # control ticks 0.1 s apart: beyond twice that the node takes them for missing
 _IMAGES = "observation.images."
 
 
@@ -28,7 +29,8 @@ class Options:
         episodes: how many; episode i has the seed ``seed + i``.
         timeout_s: a task not solved within this time is a failure [s].
         mode: of execution; empty: the configuration's.
-        delay_s: added to every inference [s].
+        delay_s: added to every inference, in the robot's time [s].
+        time_factor: simulated time, at most so many times as fast as real time; None: real time.
         parameters: ``NAME:=VALUE`` of the node, over everything else.
         out: folder of summary, bag, picture and logs.
         bag: whether to record.
@@ -41,6 +43,7 @@ class Options:
     timeout_s: float
     mode: str
     delay_s: float
+    time_factor: float | None
     parameters: tuple[str, ...]
     out: Path
     bag: bool
@@ -50,9 +53,14 @@ class Options:
         """Parameter file of the node."""
         return share_directory() / "config" / "sim.yaml"
 
+    def clock_values(self) -> list[str]:
+        """Which clock node and recorder follow."""
+        return [] if self.time_factor is None else ["use_sim_time:=true"]
+
     def node_values(self) -> list[str]:
         """The node's parameters beyond the file."""
-        values = [f"policy.path:={self.policy}", f"execution.added_delay_s:={self.delay_s}"]
+        real_delay_s = self.delay_s / (self.time_factor or 1.0)
+        values = [f"policy.path:={self.policy}", f"execution.added_delay_s:={real_delay_s}", *self.clock_values()]
         if self.mode:
             values.append(f"execution.mode:={self.mode}")
         return [*values, *self.parameters]
@@ -71,6 +79,12 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--episodes", type=int, default=20, help="default 20")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help=f"of the first episode; default {FIRST_SEED}")
     parser.add_argument("--timeout", type=float, default=20.0, help="of an episode [s]; default 20")
+    parser.add_argument(
+        "--time-factor",
+        type=float,
+        metavar="F",
+        help=f"simulated time, {SLOWEST:g} to 1 times as fast as real time: for a machine that is busy or slow",
+    )
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of what is written")
     parser.add_argument("--no-bag", dest="bag", action="store_false", help="do not record")
     parser.add_argument(
@@ -86,6 +100,8 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         parser.error(f"--episodes: expected at least 1, got {arguments.episodes}")
     if not 0.0 <= arguments.delay_ms <= 60_000.0:
         parser.error(f"--delay-ms: expected 0 to 60000, got {arguments.delay_ms:g}")
+    if arguments.time_factor is not None and not SLOWEST <= arguments.time_factor <= 1.0:
+        parser.error(f"--time-factor: expected {SLOWEST:g} to 1, got {arguments.time_factor:g}")
     policy = find_policy(arguments.policy, arguments.mode)
     return Options(
         policy=policy,
@@ -95,6 +111,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         timeout_s=arguments.timeout,
         mode=arguments.mode,
         delay_s=arguments.delay_ms * 1e-3,
+        time_factor=arguments.time_factor,
         parameters=tuple(arguments.parameters),
         out=arguments.out,
         bag=arguments.bag,

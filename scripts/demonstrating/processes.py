@@ -112,6 +112,8 @@ class Processes:
             "image_width": width,
             "spectator_hz": SPECTATOR_HZ,
         }
+        if options.time_factor is not None:
+            values |= {"publish_clock": "true", "time_factor": options.time_factor}
         return parameter_arguments(
             [share_directory() / "config" / "sim_robot.yaml"],
             [f"{name}:={value}" for name, value in values.items()],
@@ -126,6 +128,7 @@ class Processes:
         options = self._options
         words = ["record", "--params-file", str(options.configuration), "--out", str(self.bag), "--json"]
         words += ["--follow-episodes", "--episodes", str(options.episodes), "--timeout", str(_START_TIMEOUT_S)]
+        words += [word for value in options.clock_values() for word in ("-p", value)]
         return [*words, *(word for topic in _EXTRA_TOPICS for word in ("--extra-topic", topic))]
 
     def _subfolder(self, name: str) -> Path:

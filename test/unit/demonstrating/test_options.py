@@ -40,6 +40,12 @@ def test_node_is_told_the_policy_the_mode_and_the_delay_and_single_values_come_l
     assert values == [f"policy.path:={policy}", "execution.added_delay_s:=0.15", "execution.mode:=sync", "a:=1"]
 
 
+def test_delay_is_the_robot_s_where_its_time_runs_slower(share: Path):
+    policy = checkpoint(share / "mine", {"top": [3, 48, 64]})
+    values = parse(["--policy", str(policy), "--delay-ms", "100", "--time-factor", "0.25"]).node_values()
+    assert {"execution.added_delay_s:=0.4", "use_sim_time:=true"} <= set(values)
+
+
 @pytest.mark.parametrize(("mode", "name"), [("", "pick_act"), ("rtc", "pick_flow")])
 def test_checkpoint_that_was_not_installed_is_named_with_what_to_do(share: Path, mode: str, name: str):
     with pytest.raises(ConfigurationError, match=rf"shipped checkpoints/{name}.*make setup.*POLICY=DIR"):
@@ -52,7 +58,9 @@ def test_policy_without_pictures_of_one_size_is_refused(tmp_path: Path, shapes: 
         image_size(checkpoint(tmp_path / "policy", shapes))
 
 
-@pytest.mark.parametrize("arguments", [["--episodes", "0"], ["--delay-ms", "-1"], ["--mode", "fast"]])
+@pytest.mark.parametrize(
+    "arguments", [["--episodes", "0"], ["--delay-ms", "-1"], ["--mode", "fast"], ["--time-factor", "0.1"]]
+)
 def test_impossible_demonstration_is_a_usage_error(share: Path, arguments: list[str]):
     with pytest.raises(SystemExit, match="2"):
         parse(arguments)
