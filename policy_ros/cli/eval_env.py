@@ -7,7 +7,8 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -72,12 +73,12 @@ def execute(arguments: argparse.Namespace) -> int:
     cells = _cells(arguments)
     policy = load_policy(arguments.policy, revision=arguments.revision, device=arguments.device)
     policy.freeze()
-    logging.getLogger("policy_ros").setLevel(logging.CRITICAL)  # holds of single episodes are in the rows
     for cell in cells:
         check(policy, cell)  # before the long part
     results: list[EvaluationResult] = []
     for cell in cells:
-        results.append(evaluate(policy, cell, progress=_counter(cell)))
+        with _without_log():
+            results.append(evaluate(policy, cell, progress=_counter(cell)))
         if not arguments.json:
             if len(results) == 1:
                 print(_heading(arguments, results[0]))
@@ -88,6 +89,18 @@ def execute(arguments: argparse.Namespace) -> int:
         summary = {"env_id": arguments.env, "policy": arguments.policy, "seed": arguments.seed}
         print(json.dumps({**summary, "results": [result.as_json() for result in results]}))
     return 0
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Holds of single episodes are in the rows."""
+    logger = logging.getLogger("policy_ros")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _cells(arguments: argparse.Namespace) -> list[EvaluationOptions]:
