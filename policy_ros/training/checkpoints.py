@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from policy_ros.durable import UNFINISHED, move_durably, write_durably
 from policy_ros.errors import CheckpointError, ConfigurationError, TrainingError
 from policy_ros.policies.base import Policy
 from policy_ros.policies.checkpoint import CONFIG_FILE, WEIGHTS_FILE
@@ -30,7 +31,6 @@ from policy_ros.policies.files import read_json, read_tensors, write_json, write
 from policy_ros.policies.limits import MAX_STATISTICS_BYTES
 from policy_ros.policies.normalization import Statistics
 from policy_ros.policies.processors import POSTPROCESSOR, PREPROCESSOR
-from policy_ros.training.durable import UNFINISHED, move_durably, write_durably
 
 RECORD = "training.json"
 _STATE = re.compile(r"state-(\d{8,})\.ckpt")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policy_ros.training.durable import write_durably
+from policy_ros.durable import write_durably
 
 TRAINING, VALIDATION, ROLLOUTS = "training", "validation", "rollouts"
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
+from policy_ros.interruption import Interruption
 from policy_ros.policies.base import Policy
 from policy_ros.training.checkpoints import TrainingDirectory
 from policy_ros.training.collective import gather
 from policy_ros.training.ema import AveragedPolicy
-from policy_ros.training.interruption import Interruption
 from policy_ros.training.loading import Batch, Position, Progress
 from policy_ros.training.metrics import ROLLOUTS, TRAINING, VALIDATION, MetricsFile
 from policy_ros.training.module import PolicyModule

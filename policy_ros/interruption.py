@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and SIGTERM as a wish to stop, which is granted after the current step."""
+"""Ctrl-C and SIGTERM as a wish to stop, which is granted where work can be left."""
 
 from __future__ import annotations
 
