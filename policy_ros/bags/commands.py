@@ -30,6 +30,7 @@ from policy_ros.parameters.topics import absolute_topic
 JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 COMMAND_TYPES = {"joint_trajectory": JOINT_TRAJECTORY, "position_array": FLOAT64_MULTI_ARRAY}
 _NS = 1_000_000_000
+_SOON_NS = 100_000_000  # a joint state that comes so soon after a trajectory still says where it started
 
 Vector = NDArray[np.float64]
 
@@ -84,10 +85,21 @@ class _TrajectoryTrack(_Track):
     def clear(self) -> None:
         self._measured: dict[str, float] = {}
         self._follower: JointTrajectoryFollower | None = None
+        self._first: tuple[Trajectory, int] | None = None  # waits to be told where the joints are
 
-    def measured(self, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Where joints are; the first trajectory starts there."""
+    def measured(self, names: Sequence[str], positions: Sequence[float], log_ns: int) -> None:
+        """Where joints are; the first trajectory starts there, be it that it was recorded a moment before.
+
+        Raises CommandRefused if it was recorded too long before, and then forgets it.
+        """
         self._measured.update((name, p) for name, p in zip(names, positions, strict=False) if name in self.joints)
+        if self._first is None or self._missing():
+            return
+        trajectory, first_ns = self._first
+        self._first = None
+        if log_ns - first_ns > _SOON_NS:
+            raise _no_start(self.joints)
+        self._start(trajectory, first_ns)
 
     @property
     def begun(self) -> bool:
@@ -96,15 +108,23 @@ class _TrajectoryTrack(_Track):
 
     def command(self, bag: Bag, message: BagMessage) -> None:
         trajectory = _trajectory(bag.deserialize(message))
-        follower = self._follower
-        if follower is None:
-            missing = [joint for joint in self.joints if joint not in self._measured]
-            if missing:
-                raise CommandRefused(
-                    f"trajectory: expected the joint states where it starts before it, got none of {', '.join(missing)}"
-                )
-            follower = JointTrajectoryFollower(self.joints, np.array([self._measured[joint] for joint in self.joints]))
-        follower.accept(trajectory, message.log_ns)
+        if self._follower is not None:
+            self._follower.accept(trajectory, message.log_ns)
+            return
+        missing = self._missing()
+        if not missing:
+            self._start(trajectory, message.log_ns)
+            return
+        before, self._first = self._first, (trajectory, message.log_ns)
+        if before is not None:
+            raise _no_start(missing)
+
+    def _missing(self) -> list[str]:
+        return [joint for joint in self.joints if joint not in self._measured]
+
+    def _start(self, trajectory: Trajectory, log_ns: int) -> None:
+        follower = JointTrajectoryFollower(self.joints, np.array([self._measured[joint] for joint in self.joints]))
+        follower.accept(trajectory, log_ns)
         self._follower = follower
 
     def setpoint(self, t_ns: int) -> Vector | None:
@@ -192,9 +212,7 @@ class CommandTracks:
             try:
                 track.command(self._bag, message)
             except (CommandRefused, MalformedMessage) as error:
-                self._bag.note(
-                    f"{self._bag.path}: topic '{message.topic}': command left out: {error}", message.topic, "command"
-                )
+                self._left_out(message.topic, error)
 
     def setpoint(self, t_ns: int) -> Vector | None:
         """Where the joints were told to be at a moment, ``(A,)`` in the order of ``joints.names`` [rad, m].
@@ -228,11 +246,14 @@ class CommandTracks:
             track = _TrajectoryTrack if output.type == "joint_trajectory" else _PositionTrack
             self._tracks.setdefault(topic, []).append(track(output.joints, columns))
 
+    def _left_out(self, topic: str, error: Exception) -> None:
+        self._bag.note(f"{self._bag.path}: topic '{topic}': command left out: {error}", topic, "command")
+
     def _measure(self, message: BagMessage) -> None:
         """Tell the trajectories that have not begun where the joints are."""
         waiting = [
-            track
-            for tracks in self._tracks.values()
+            (topic, track)
+            for topic, tracks in self._tracks.items()
             for track in tracks
             if isinstance(track, _TrajectoryTrack) and not track.begun
         ]
@@ -245,8 +266,17 @@ class CommandTracks:
                 f"{self._bag.path}: topic '{message.topic}': {error}; left out", message.topic, "malformed joint state"
             )
             return
-        for track in waiting:
-            track.measured(names, positions)
+        for topic, track in waiting:
+            try:
+                track.measured(names, positions, message.log_ns)
+            except CommandRefused as error:
+                self._left_out(topic, error)
+
+
+def _no_start(missing: Sequence[str]) -> CommandRefused:
+    return CommandRefused(
+        f"trajectory: expected the joint states where it starts before it, got none of {', '.join(missing)}"
+    )
 
 
 def _trajectory(message: Any) -> Trajectory:

@@ -15,7 +15,7 @@ from policy_ros.evaluation.options import EvaluationOptions
 from policy_ros.evaluation.result import EpisodeResult, ExecutionFacts
 from policy_ros.evaluation.seeds import noise_generator
 from policy_ros.evaluation.task import Progress, Task
-from policy_ros.execution import Gate, Tick, VirtualDrive
+from policy_ros.execution import ALWAYS_FRESH, ChunkExecutor, Gate, VirtualDrive
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.base import Policy
@@ -89,7 +89,7 @@ class _Episode:
         self._drive = VirtualDrive(
             self,
             SeededPolicy(policy, noise_generator(seed)),
-            lambda: delay_ns,
+            lambda _: delay_ns,
             strategy=build.strategy(parameters, policy),
             gate=_gate(parameters, task, options),
             scaling=build.action_scaling(parameters),
@@ -101,17 +101,13 @@ class _Episode:
         """As the environment says."""
         return self._task.over
 
-    @property
-    def measured(self) -> NDArray[np.float64] | None:
-        """As the environment says."""
-        return self._task.positions
-
     def observe(self, now_ns: int) -> Observation:
         """Without any delay of the sensors."""
         return Observation(self._task.observe(), {_STREAM: now_ns}, now_ns)
 
-    def follow(self, tick: Tick) -> None:
+    def tick(self, executor: ChunkExecutor, now_ns: int) -> None:
         """One step of the environment toward the newest command."""
+        tick = executor.tick(ALWAYS_FRESH, self._task.positions)
         command = tick.hold if tick.window is None else tick.window[0]
         if command is not None:
             self._command = np.array(command, dtype=np.float64)

@@ -3,6 +3,7 @@
 
 from policy_ros.execution.clock import Clock, SteadyClock, VirtualClock
 from policy_ros.execution.config import ExecutionConfig
+from policy_ros.execution.control_step import ControlStep, Sensors
 from policy_ros.execution.executor import ChunkExecutor
 from policy_ros.execution.gate import Gate, GateLimits, GateResult, Motion
 from policy_ros.execution.hold import Hold, HoldCause, Recovery
@@ -13,12 +14,14 @@ from policy_ros.execution.statistics import SampleWindow, Summary
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy, available_strategies, make_strategy
 from policy_ros.execution.tick import ExecutionState, Tick
-from policy_ros.execution.virtual import InferenceTrace, VirtualDrive, VirtualRobot
+from policy_ros.execution.virtual import ALWAYS_FRESH, InferenceTrace, VirtualDrive, VirtualRobot
 
 __all__ = [
+    "ALWAYS_FRESH",
     "ChunkExecutor",
     "ChunkPolicy",
     "Clock",
+    "ControlStep",
     "ExecutionConfig",
     "ExecutionState",
     "ExecutionStatus",
@@ -35,6 +38,7 @@ __all__ = [
     "RealtimeThreads",
     "Recovery",
     "SampleWindow",
+    "Sensors",
     "SteadyClock",
     "Strategy",
     "Summary",

@@ -171,7 +171,7 @@ class Commander:
             progress.measurements.seam_jump = float(np.max(np.abs(window[0] - progress.motion.position)))
         progress.timeline.consume()
         self._note_command(verdict.rows[0], window[0], measured)
-        return Tick(ExecutionState.RUNNING, step, window=verdict.rows, chunk=chunk)
+        return Tick(ExecutionState.RUNNING, step, window=verdict.rows, chunk=chunk, clamped=verdict.changed[0])
 
     def _note_command(
         self, row: NDArray[np.float64], wanted: NDArray[np.float32], measured: NDArray[np.float64] | None

@@ -172,6 +172,12 @@ class ChunkExecutor:
         """Make the inferences to come last so much longer than the policy takes [s]; for tests and demonstrations."""
         self._added_delay.seconds = seconds
 
+    @property
+    def hold_in_force(self) -> Hold | None:
+        """Why the robot holds, or why it has no row where none may be missing; None if it does neither."""
+        with self._condition:
+            return self._progress.holds.current
+
     def status(self) -> ExecutionStatus:
         """Snapshot of state and measurements."""
         progress, now_ns = self._progress, self._monotonic_ns()

@@ -35,6 +35,7 @@ class Tick:
             publish it, then nothing. Never set if there is nothing to stop: nothing was commanded, or no row was left
             and nobody asked.
         chunk: the chunk that took over since the previous tick, else None.
+        clamped: ``(A,)`` of the row that is due, whether the gate changed it; None while none is executed.
     """
 
     state: ExecutionState
@@ -42,3 +43,4 @@ class Tick:
     window: NDArray[np.float64] | None = None
     hold: NDArray[np.float64] | None = None
     chunk: ActionChunk | None = None
+    clamped: NDArray[np.bool_] | None = None

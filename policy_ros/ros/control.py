@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 
 from policy_ros.data import ActionChunk, StreamHealth
-from policy_ros.execution import ChunkExecutor, ExecutionState, HoldCause, Tick
+from policy_ros.execution import ChunkExecutor, ControlStep, ExecutionState, HoldCause, Tick
 from policy_ros.observation import ObservationAssembler
 from policy_ros.ros.clocks import LocalTime
 from policy_ros.ros.convert import action_chunk_message
@@ -61,7 +61,7 @@ class ControlTick:
         self._executor = executor
         self._outputs = outputs
         self._chunks = chunks
-        self._measured_order = list(measured_order)
+        self._step = ControlStep(assembler, executor, measured_order, dry_run=not outputs)
         self._joint_names = tuple(joint_names)
         self._policy_name = policy_name
         self._dt_s = dt_s
@@ -77,14 +77,7 @@ class ControlTick:
 
     def __call__(self) -> None:
         now_ns = self._time.now_ns()
-        conflicts = self._assembler.conflicts()
-        if conflicts:
-            self._executor.hold(HoldCause.JOINT_CONFLICT, "; ".join(conflicts))
-        positions = self._assembler.joint_positions()
-        measured = None if positions is None else positions[self._measured_order]
-        if not self._outputs and self._previous is not None:
-            measured = np.full(len(self._measured_order), np.nan)  # in a dry run the robot does not follow
-        tick = self._executor.tick(self._health(now_ns), measured)
+        tick = self._step(now_ns, self._health(now_ns))
         with self._publishing:
             if not self._silent:
                 self._publish(tick, now_ns)
@@ -107,6 +100,7 @@ class ControlTick:
         """Allow publishing."""
         with self._publishing:
             self._previous = self._place = None
+            self._step.begin()
             self._silent = False
 
     def come_to_rest(self, reason: str, timeout_s: float) -> bool:

@@ -14,12 +14,13 @@ from policy_ros.bench.execution.delay import DelaySequence
 from policy_ros.bench.execution.task import DURATION_S, JOINTS, ForkedPath
 from policy_ros.data import OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE, JointScaling, Observation
 from policy_ros.execution import (
+    ALWAYS_FRESH,
+    ChunkExecutor,
     ExecutionConfig,
     ExecutionState,
     ExecutionStatus,
     Gate,
     GateLimits,
-    Tick,
     VirtualDrive,
     make_strategy,
 )
@@ -98,7 +99,7 @@ class Episode:
         self._drive = VirtualDrive(
             self,
             contender.make(noise),
-            delays.next_ns,
+            lambda _: delays.next_ns(),
             strategy=make_strategy(
                 config,
                 horizon=contender.horizon,
@@ -135,12 +136,6 @@ class Episode:
         """At the goal, or out of time."""
         return self._path.reached(self._arm.position) or self._drive.now_ns * 1e-9 >= TIME_LIMIT_S
 
-    @property
-    def measured(self) -> FloatArray:
-        """``(A,)`` where the arm is [rad]."""
-        position: FloatArray = self._arm.position
-        return position
-
     def observe(self, now_ns: int) -> Observation:
         """The arm, and the way ahead of it."""
         features = {
@@ -149,8 +144,9 @@ class Episode:
         }
         return Observation(features, {"joint_states": now_ns}, now_ns)
 
-    def follow(self, tick: Tick) -> None:
+    def tick(self, executor: ChunkExecutor, now_ns: int) -> None:
         """One control period: the arm goes on toward the newest command."""
+        tick = executor.tick(ALWAYS_FRESH, self._arm.position)
         command = tick.hold if tick.window is None else tick.window[0]
         if command is not None:
             self._command = np.array(command, dtype=np.float64)

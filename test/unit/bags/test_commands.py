@@ -145,6 +145,16 @@ def test_a_trajectory_before_any_joint_state_is_reported_since_nobody_knows_wher
     assert "expected the joint states where it starts before it, got none of b, a" in bag.problems[0]
 
 
+def test_a_trajectory_starts_where_a_joint_state_just_after_it_says(make):
+    bag, tracks = make(
+        (1.0, ARM, trajectory(0, ["a", "b"], [(1.0, [1.0, 2.0])])), (1.0, GRIPPER, array([0.0])), (1.01, *MEASURED[1:])
+    )
+    feed(bag, tracks)
+    assert tracks.setpoint(ns(1.5)).tolist() == pytest.approx([5.5, 11.0, 0.0])
+    assert tracks.setpoint(ns(2.0)).tolist() == pytest.approx([1.0, 2.0, 0.0])
+    assert bag.problems == []
+
+
 def test_a_leader_arm_commands_by_joint_name(make):
     bag, tracks = make(
         (1.0, "/leader/joint_states", joint_state(0, ["g", "other", "a"], [0.1, 9.0, 1.0])),

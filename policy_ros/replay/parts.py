@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that replays the episodes of one bag, made from the node's own parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from policy_ros.bags import Bag, BagError, BagInputs, BagMessage, CommandTracks, Episode
+from policy_ros.errors import ConfigurationError
+from policy_ros.execution import Gate, Strategy
+from policy_ros.observation import ObservationAssembler, default_decoder
+from policy_ros.parameters import build
+from policy_ros.parameters.topics import absolute_topic
+from policy_ros.policies.base import Policy
+from policy_ros.replay.options import ReplayOptions
+from policy_ros.replay.setpoints import Setpoints
+
+_BEFORE_NS = 200_000_000  # joint states this long before an episode still say where its first trajectory starts
+
+
+class ReplayParts:
+    """As :class:`policy_ros.ros.runtime.PolicyRuntime` wires them for the running node.
+
+    Args:
+        bag: where the messages come from.
+        policy: loaded and warmed up.
+        options: how it is replayed.
+
+    Attributes:
+        policy, options: as given.
+        inputs: feeds an assembler.
+        setpoints: what was commanded.
+        has_commands: whether the bag has commands; that it has none becomes a problem of the bag.
+        topics: all that are needed.
+
+    Raises:
+        BagError: the bag lacks a topic that observations are made of, or the action topic that was named.
+        ConfigurationError: parameters that do not fit the policy or each other.
+    """
+
+    def __init__(self, bag: Bag, policy: Policy, options: ReplayOptions) -> None:
+        parameters = build.with_cameras_of(options.parameters, policy)
+        self.policy, self.options = policy, options
+        self._bag, self._parameters = bag, parameters
+        build.check_joints(parameters, policy)
+        self.measured_order = build.measured_order(parameters)
+        self._observed = build.observation_config(parameters, policy)
+        self.scaling = build.action_scaling(parameters)
+        self.config = dataclasses.replace(build.execution_config(parameters), added_delay_s=0.0)  # added in durations()
+        self.gapless = self.make_strategy().gapless
+        self.inputs = BagInputs(parameters, self._observed, bag, namespace=options.namespace)
+        self.gate = self._make_gate()
+        commands = self._commands()
+        self.has_commands = commands is not None
+        silence_s = None if options.action_topic is None else options.max_action_gap_s
+        self.setpoints = Setpoints(commands, max_silence_s=silence_s)
+        self.topics = tuple(sorted({*self.inputs.topics, *self.setpoints.topics}))
+
+    def make_assembler(self) -> ObservationAssembler:
+        """Nothing pushed yet."""
+        return ObservationAssembler(self._observed, default_decoder())
+
+    def make_strategy(self) -> Strategy:
+        """Nothing executed yet."""
+        return build.strategy(self._parameters, self.policy)
+
+    def durations(self, generator: np.random.Generator) -> Callable[[float], int]:
+        """How long the next inference lasts [ns], from what it took here [s]."""
+        own = self.options.delay.durations(generator)
+        added_ns = round(self._parameters.execution.added_delay_s * 1e9)
+        return lambda compute_s: own(compute_s) + added_ns
+
+    def before(self, episode: Episode) -> Iterator[BagMessage]:
+        """Joint states from just before an episode: where its first trajectory starts."""
+        topic = absolute_topic(self._parameters.joints.topic, self.options.namespace)
+        if topic in self.setpoints.topics and self.options.action_topic is None:
+            start_ns = episode.start_ns
+            yield from self._bag.messages([topic], start_ns=start_ns - _BEFORE_NS, stop_ns=start_ns)
+
+    def _commands(self) -> CommandTracks | None:
+        options = self.options
+        try:
+            return CommandTracks(
+                self._parameters, self._bag, namespace=options.namespace, action_topic=options.action_topic
+            )
+        except BagError as error:
+            if options.action_topic is not None:
+                raise
+            self._bag.note(f"{error}; errors against what was commanded are left out")
+            return None
+
+    def _make_gate(self) -> Gate:
+        gate = self._parameters.gate
+        if not gate.use_robot_description:
+            return build.make_gate(self._parameters)
+        topic = absolute_topic(gate.robot_description_topic, self.options.namespace)
+        for message in self._bag.messages([topic]):
+            return build.make_gate(self._parameters, str(self._bag.deserialize(message).data))
+        raise ConfigurationError(
+            f"{self._bag.path}: gate.use_robot_description is true, but the bag has nothing on '{topic}'; record it, "
+            "or set -p gate.use_robot_description:=false and the limits in gate.*"
+        )
