@@ -89,7 +89,7 @@ class BagReplay:
             problems += [f"{bag.path}: {line}" for line in trace.problems]
             compute_s += replay.compute_s
             listener.episode(trace)
-            telling.tell(episode.stop_ns)
+            telling.tell(min(episode.stop_ns, bag.end_ns))
         telling.tell(bag.end_ns)
         if not self.episodes:
             problems.append(f"{bag.path}: expected an episode, got none but discarded ones; nothing was replayed")

@@ -85,7 +85,7 @@ def parse_delay(text: str) -> DelayOptions:
     if duration is not None:
         return DelayOptions(DelayKind.FIXED, fixed_s=float(duration[1]) * _UNITS[duration[2]])
     path = Path(text)
-    if not path.exists():
+    if not text or not path.exists():
         raise ConfigurationError(
             f"delay: expected a duration such as 120ms, 'measured', or the path of a run.json or of a bag, got '{text}'"
         )

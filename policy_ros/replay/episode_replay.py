@@ -32,6 +32,7 @@ _COUNTERS = (
     "gate_rejected",
 )
 _NOISE, _DELAYS = range(2)  # random streams of an episode
+_SAME_JUMP_NS = 1_000_000_000  # each topic gives a jump of the clock away with its next message
 
 
 class EpisodeReplay:
@@ -73,6 +74,7 @@ class EpisodeReplay:
         self._not_ready: Counter[str] = Counter()
         self._acting = NO_CHUNK
         self._deadline_misses = self._jumps = self._resets = 0
+        self._jumped_ns = -_SAME_JUMP_NS
         self._over = False
         self._drive: VirtualDrive | None = None
 
@@ -176,7 +178,8 @@ class EpisodeReplay:
         jump = self._parts.inputs.feed(message, self._assembler)  # forgets what came before a jump
         if jump is None:
             return
-        self._jumps += 1
+        self._jumps += message.log_ns - self._jumped_ns > _SAME_JUMP_NS
+        self._jumped_ns = message.log_ns
         if self._drive is not None:
             detail = f"'{jump.topic}' jumped back by {jump.back_s:.3f} s"
             self._drive.executor.hold(HoldCause.CLOCK_JUMP, detail)
