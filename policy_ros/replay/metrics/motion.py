@@ -68,7 +68,9 @@ class PeakMetrics:
 
 def _peaks(commands: FloatArray, order: int, dt_s: float) -> tuple[float | None, ...]:
     if len(commands) <= order:
-        return (None,) * commands.shape[1]
-    differences = np.abs(np.diff(commands, order, axis=0)) / dt_s**order  # NaN from a gap spreads to all it touches
-    peaks: FloatArray = np.where(np.isnan(differences), -np.inf, differences).max(axis=0)
+        return tuple(None for _ in commands.T)
+    differences: FloatArray = (
+        np.abs(np.diff(commands, order, axis=0)) / dt_s**order
+    )  # NaN from a gap spreads to all it touches
+    peaks: FloatArray = np.max(differences, axis=0, initial=-np.inf, where=np.isfinite(differences))
     return tuple(rounded_or_none(float(peak)) for peak in peaks)
