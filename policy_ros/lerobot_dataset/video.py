@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from policy_ros.errors import closest
 from policy_ros.lerobot_dataset import extra
 from policy_ros.lerobot_dataset.errors import LeRobotError
+from policy_ros.lerobot_dataset.scheduling import scheduling_kept
 
 Image = NDArray[np.uint8]
 
@@ -91,6 +93,7 @@ class VideoFileWriter:
         self.frames = 0
         self.bytes = 0  # encoded so far
         self._fps = fps
+        self._opened = False
         self._container = self._av.open(os.fspath(path), "w", options={"movflags": "faststart"})
         self._stream = self._container.add_stream(codec.encoder, fps, options=dict(codec.options))
         self._stream.width, self._stream.height = width, height
@@ -115,7 +118,10 @@ class VideoFileWriter:
         self._container.close()
 
     def _encode(self, frame: Any) -> None:
-        for packet in self._stream.encode(frame):
+        with nullcontext() if self._opened else scheduling_kept():  # the first picture opens the encoder
+            packets = self._stream.encode(frame)
+        self._opened = True
+        for packet in packets:
             self.bytes += packet.size
             self._container.mux(packet)
 
