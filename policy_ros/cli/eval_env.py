@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from policy_ros.cli.children import parameter_arguments
 from policy_ros.errors import ConfigurationError
+from policy_ros.ros.children import parameter_arguments
 
 if TYPE_CHECKING:
     from policy_ros.evaluation import EpisodeResult, EvaluationOptions, EvaluationResult

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from policy_ros.cli.children import parameter_arguments
 from policy_ros.errors import ConfigurationError
+from policy_ros.ros.children import parameter_arguments
 from policy_ros.ros.installation import with_middleware_profile
 from policy_ros.ros.process import run_process
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from policy_ros.cli.children import Child, parameter_arguments
+from policy_ros.ros.children import Child, parameter_arguments
 from policy_ros.ros.installation import with_middleware_profile
 from policy_ros.ros.process import stop_on_signals
 

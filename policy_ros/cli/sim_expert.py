@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from policy_ros.cli.children import Child, parameter_arguments
 from policy_ros.errors import ConfigurationError, PolicyRosError
+from policy_ros.ros.children import Child, parameter_arguments
 from policy_ros.ros.installation import share_directory, with_middleware_profile
 from policy_ros.ros.process import run_process
 

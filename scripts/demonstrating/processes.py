@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from demonstrating.options import Options
-from policy_ros.cli.children import Child, parameter_arguments
 from policy_ros.errors import PolicyRosError
+from policy_ros.ros.children import Child, parameter_arguments
 from policy_ros.ros.installation import share_directory
 from policy_ros.ros.shared_memory import mapped_segments, segments_of
 

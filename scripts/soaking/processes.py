@@ -10,7 +10,7 @@ from typing import IO
 
 import yaml
 
-from policy_ros.cli.children import Child
+from policy_ros.ros.children import Child
 from policy_ros.ros.installation import share_directory
 from policy_ros.ros.shared_memory import all_segments, mapped_segments, remove_segments, segments_of
 from soaking.configuration import IMAGE_HEIGHT, IMAGE_WIDTH, Configuration, overrides

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from policy_ros.cli.children import parameter_arguments
 from policy_ros.errors import ConfigurationError
+from policy_ros.ros.children import parameter_arguments
 
 
 def test_single_values_come_last_as_a_nested_file(tmp_path: Path):
