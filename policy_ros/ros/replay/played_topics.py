@@ -74,9 +74,7 @@ def check_playable(topics: Iterable[PlayedTopic], commands: Collection[str]) -> 
             )
 
 
-def _topic(
-    bag: Bag, name: str, types: Collection[str], namespace: str, commands: Collection[str]
-) -> PlayedTopic:
+def _topic(bag: Bag, name: str, types: Collection[str], namespace: str, commands: Collection[str]) -> PlayedTopic:
     recorded, prefix = name, f"/{namespace.strip('/')}/"
     if name not in bag.topics and prefix != "//" and name.startswith(prefix):
         recorded = "/" + name.removeprefix(prefix)

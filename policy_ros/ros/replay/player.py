@@ -94,9 +94,7 @@ class Player:
         self._publishers: dict[str, Publisher] = {}
         for topic in topics:
             qos = LATCHED if topic.latched else QoSProfile(depth=_DEPTH)
-            self._publishers[topic.recorded] = link.node.create_publisher(
-                message_class(topic.type), topic.name, qos
-            )
+            self._publishers[topic.recorded] = link.node.create_publisher(message_class(topic.type), topic.name, qos)
         self._latched = tuple(topic.recorded for topic in topics if topic.latched)
         self._streams = tuple(topic.recorded for topic in topics if not topic.latched)
         self._messages: Iterator[BagMessage] = iter(())

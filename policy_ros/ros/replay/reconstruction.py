@@ -17,9 +17,8 @@ from policy_ros.data import ActionChunk
 from policy_ros.execution import ExecutionState, Gate, Strategy
 from policy_ros.execution.gate import Motion
 from policy_ros.execution.timeline import Timeline
+from policy_ros.replay.trace import NO_CHUNK
 from policy_ros.ros.replay.heard import HeardChunk
-
-NO_CHUNK = -1
 
 Row = NDArray[np.float64]
 
@@ -203,7 +202,9 @@ class Reconstruction:
         """Brakes from the motion so far, then commands nothing; the plan is void."""
         if self._ramp is None:
             moving = self._motion is not None and self._timeline.remaining > 0
-            self._ramp = self._gate.ramp_down(self._motion, self._period_ns * 1e-9) if moving else self._nothing[None][:0]
+            self._ramp = (
+                self._gate.ramp_down(self._motion, self._period_ns * 1e-9) if moving else self._nothing[None][:0]
+            )
             self._timeline.clear()
         command = self._nothing
         if len(self._ramp):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from policy_ros.execution import ExecutionState
 from policy_ros.replay.trace import HoldTrace
@@ -76,9 +77,7 @@ def chunk_facts(
     return [_facts(chunk, active, before, pace) for chunk in chunks]
 
 
-def _facts(
-    chunk: HeardChunk, active: Sequence[HeardStatus], before: Mapping[str, int], pace: float
-) -> ChunkFacts:
+def _facts(chunk: HeardChunk, active: Sequence[HeardStatus], before: Mapping[str, int], pace: float) -> ChunkFacts:
     stamps = chunk.observation_stamps_ns.values()
     begin_ns, end_ns = max(stamps, default=chunk.took_over_ns), chunk.took_over_ns
     count = chunk.sequence + 1
@@ -93,7 +92,7 @@ def _facts(
 
 
 def _guided(count: int, active: Sequence[HeardStatus], before: Mapping[str, int]) -> bool:
-    """Whether the chunk that makes ``count`` was guided; of several between two statuses, the later ones count first."""
+    """Whether the chunk that makes ``count`` was guided; of several between two statuses the later ones are taken."""
     for status in active:
         if status.counters["chunks"] >= count:
             guided = status.counters["chunks_guided"] - before["chunks_guided"]
@@ -128,7 +127,7 @@ def lost(chunks: Sequence[HeardChunk]) -> list[str]:
     """Chunks that took over and were not heard of, in one line."""
     missing = sum(
         max(0, after.sequence - before.sequence - 1)
-        for before, after in zip(chunks, chunks[1:], strict=False)
+        for before, after in pairwise(chunks)
         if after.epoch >= before.epoch
     )
     if not missing:

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policy_ros.bags import Bag, BagInputs, CommandTracks, Episode
-from policy_ros.bags.inputs import JOINT_STATE
+from policy_ros.bags import Bag, Episode, MalformedMessage
+from policy_ros.bags.cdr import JointStateReader
 from policy_ros.data import Observation
 from policy_ros.errors import ObservationError
-from policy_ros.execution import ExecutionState, Strategy, make_strategy
+from policy_ros.execution import ExecutionState
 from policy_ros.observation import ObservationAssembler
-from policy_ros.parameters import build
-from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.topics import absolute_topic
 from policy_ros.policies.config import PolicyConfig
-from policy_ros.replay.trace import ChunkTrace, EpisodeTrace, HoldTrace, ReplayListener, TickTrace
-from policy_ros.ros.images import make_decoder
-from policy_ros.ros.replay.bag_pass import BagPass
+from policy_ros.replay.cursor import MessageCursor
+from policy_ros.replay.options import ReplayOptions
+from policy_ros.replay.parts import ReplayParts
+from policy_ros.replay.trace import NO_CHUNK, ChunkTrace, EpisodeTrace, HoldTrace, ReplayListener, TickTrace
 from policy_ros.ros.replay.heard import HeardChunk, HeardStatus
 from policy_ros.ros.replay.reconstruction import HeldPeriod, Reconstruction, WorkedOutTick
 from policy_ros.ros.replay.status_facts import (
@@ -41,42 +41,21 @@ class TraceBuilder:
     """Makes the traces of one bag.
 
     Args:
-        bag: what was played.
-        parameters: of the node.
-        config: of its policy.
-        namespace: in which relative topics lie in the bag.
-        action_topic: JointState topic of a leader arm, in place of the outputs' commands.
-
-    Attributes:
-        topics: that the node's inputs have in the bag.
+        bag: what is played.
+        config: of the node's policy.
+        options: as for an offline replay; delay and seed play no part.
 
     Raises:
         BagError: the bag lacks a topic, or has it with another type.
         ConfigurationError: parameters that do not fit the policy or each other.
     """
 
-    def __init__(
-        self,
-        bag: Bag,
-        parameters: NodeParameters,
-        config: PolicyConfig,
-        *,
-        namespace: str = "/",
-        action_topic: str | None = None,
-    ) -> None:
-        policy = _Configured(config)
+    def __init__(self, bag: Bag, config: PolicyConfig, options: ReplayOptions) -> None:
         self._bag = bag
-        self._parameters = build.with_cameras_of(parameters, policy)
-        build.check_joints(self._parameters, policy)
-        self._config = config
-        self._observation = build.observation_config(self._parameters, policy)
-        self._order = build.measured_order(self._parameters)
-        self._namespace = namespace
-        self._action_topic = action_topic
-        self._period_ns = round(1e9 / parameters.execution.rate_hz)
-        # Both refuse what cannot be replayed, and it is to be said before anything is played.
-        self.topics = self._inputs().topics
-        self._tracks()
+        self._parts = ReplayParts(bag, _Configured(config), options)
+        self._joints_topic = absolute_topic(options.parameters.joints.topic, options.namespace)
+        self._names = self._parts.scaling.names
+        self._period_s = self._parts.config.period_s
 
     def tell(
         self,
@@ -85,43 +64,42 @@ class TraceBuilder:
         statuses: Sequence[HeardStatus],
         listener: ReplayListener,
         *,
-        urdf: str | None = None,
+        resets: int = 0,
         problems: Sequence[str] = (),
     ) -> EpisodeTrace:
         """Tell the listener what happened in an episode.
 
         Args:
             episode: which.
-            chunks: those that took over during it.
+            chunks: those that took over during it, in the order of time.
             statuses: from before its start to its end.
             listener: told of the chunks in their order, then of the episode.
-            urdf: robot description, where the gate uses it.
+            resets: holds that were ended from outside.
             problems: found while it was played.
         """
         active = [each for each in while_active(statuses) if each.stamp_ns >= episode.start_ns]
         before = counts_before(statuses, episode.start_ns)
         facts = chunk_facts(chunks, active, before)
-        holds = holds_of(active, episode.stop_ns)
-        measured = _Measured.read(self._bag, episode, self._inputs(), self._assembler(), self._order)
-        ticks = self._ticks(chunks, facts, holds, active, measured, episode, urdf)
-        gapless = self._strategy().gapless
-        if gapless:
-            holds = sorted([*holds, *_waits(ticks, episode.stop_ns)], key=lambda hold: hold.begin_ns)
         traces = tuple(_chunk_trace(i, *each) for i, each in enumerate(zip(chunks, facts, strict=True)))
+        holds = holds_of(active, episode.stop_ns)
+        ticks = self._ticks(episode, chunks, facts, holds, active)
+        if self._parts.gapless:
+            holds = sorted([*holds, *_waits(ticks, episode.stop_ns)], key=lambda hold: hold.begin_ns)
         self._fill_in_setpoints(episode, traces, ticks)
         for trace, observation in self._observations(episode, traces):
             listener.chunk(trace, observation)
+        starved = int(np.sum(ticks.states == ExecutionState.STARVED))
         result = EpisodeTrace(
             episode=episode,
-            joint_names=self._parameters.joints.names,
-            dt_s=1.0 / self._parameters.execution.rate_hz,
-            mode=self._parameters.execution.mode,
+            joint_names=self._names,
+            dt_s=self._period_s,
+            mode=self._parts.config.mode,
             ticks=ticks,
             chunks=traces,
             holds=tuple(holds),
-            counters={**counted(active, before), "resets": 0},
-            deadline_misses=int(np.sum(ticks.states == ExecutionState.STARVED)) if gapless else 0,
-            has_commands=bool(np.isfinite(ticks.recorded).any()),
+            counters={**counted(active, before), "resets": resets},
+            deadline_misses=starved if self._parts.gapless else 0,
+            has_commands=self._parts.has_commands,
             problems=(*problems, *lost(chunks)),
         )
         listener.episode(result)
@@ -129,20 +107,19 @@ class TraceBuilder:
 
     def _ticks(
         self,
+        episode: Episode,
         chunks: Sequence[HeardChunk],
         facts: Sequence[ChunkFacts],
         holds: Sequence[HoldTrace],
         active: Sequence[HeardStatus],
-        measured: _Measured,
-        episode: Episode,
-        urdf: str | None,
     ) -> TickTrace:
+        measured = _Measured.read(self._bag, episode, self._joints_topic, self._names)
         reconstruction = Reconstruction(
-            self._strategy(),
-            build.make_gate(self._parameters, urdf),
-            period_ns=self._period_ns,
-            joints=len(self._parameters.joints.names),
-            lookahead=self._parameters.execution.lookahead_steps,
+            self._parts.make_strategy(),
+            self._parts.gate,
+            period_ns=round(self._period_s * 1e9),
+            joints=len(self._names),
+            lookahead=self._parts.config.lookahead_steps,
             measured=measured.at,
         )
         ticks = reconstruction.ticks(
@@ -152,61 +129,33 @@ class TraceBuilder:
             active[0].stamp_ns if active else episode.stop_ns,
             episode.stop_ns,
         )
-        return _tick_trace(ticks, len(self._parameters.joints.names), measured)
+        return _tick_trace(ticks, len(self._names), measured)
 
     def _fill_in_setpoints(self, episode: Episode, traces: Sequence[ChunkTrace], ticks: TickTrace) -> None:
         """What the robot's controllers had been told at the time of every row and every tick."""
-        tracks = self._tracks()
-        if tracks is None:
-            return
-        way = BagPass(self._bag, episode)
-
-        def look(row: Rows, t_ns: int) -> Callable[[], None]:
-            def read() -> None:
-                setpoint = tracks.setpoint(t_ns)
-                if setpoint is not None:
-                    row[:] = setpoint
-
-            return read
-
+        setpoints = self._parts.setpoints
+        setpoints.begin()
         for trace in traces:
-            for i, row in enumerate(trace.recorded):
-                t_ns = trace.begin_ns + (i + 1) * self._period_ns
-                way.at(t_ns, look(row, t_ns))
-        for row, t_ns in zip(ticks.recorded, ticks.times_ns.tolist(), strict=True):
-            way.at(t_ns + self._period_ns, look(row, t_ns + self._period_ns))
-        way.run(tracks.topics, tracks.feed)
+            for i in range(len(trace.recorded)):
+                setpoints.ask(trace.begin_ns + round((i + 1) * self._period_s * 1e9), trace.recorded, i)
+        for i, t_ns in enumerate(ticks.times_ns.tolist()):
+            setpoints.ask(t_ns + round(self._period_s * 1e9), ticks.recorded, i)
+        for message in self._parts.before(episode):
+            setpoints.feed(message)
+        for message in self._bag.messages(setpoints.topics, start_ns=episode.start_ns, stop_ns=episode.stop_ns):
+            setpoints.feed(message)
+        setpoints.answer_before(episode.stop_ns)
+        setpoints.forget()
 
-    def _observations(self, episode: Episode, traces: Sequence[ChunkTrace]):
-        """Each chunk with what the node saw when it began, as the bag has it."""
-        inputs, assembler = self._inputs(), self._assembler()
-        found: list[tuple[ChunkTrace, Observation]] = []
-        way = BagPass(self._bag, episode)
+    def _observations(self, episode: Episode, traces: Sequence[ChunkTrace]) -> Iterator[tuple[ChunkTrace, Observation]]:
+        """Each chunk with what the node saw when it began, as far as the bag can tell."""
+        assembler, inputs = self._parts.make_assembler(), self._parts.inputs
+        messages = self._bag.messages(inputs.topics, start_ns=episode.start_ns, stop_ns=episode.stop_ns)
+        cursor = MessageCursor(messages)
         for trace in traces:
-            way.at(trace.begin_ns, lambda trace=trace: found.append((trace, _observed(assembler, trace))))
-        for _ in way.steps(inputs.topics, lambda message: inputs.feed(message, assembler)):
-            yield from found
-            found.clear()
-
-    def _strategy(self) -> Strategy:
-        config = self._config
-        return make_strategy(
-            build.execution_config(self._parameters),
-            horizon=config.chunk_size,
-            n_action_steps=config.n_action_steps,
-            supports_guidance=config.supports_guidance,
-        )
-
-    def _inputs(self) -> BagInputs:
-        return BagInputs(self._parameters, self._observation, self._bag, namespace=self._namespace)
-
-    def _assembler(self) -> ObservationAssembler:
-        return ObservationAssembler(self._observation, make_decoder())
-
-    def _tracks(self) -> CommandTracks:
-        return CommandTracks(
-            self._parameters, self._bag, namespace=self._namespace, action_topic=self._action_topic
-        )
+            for message in cursor.before(trace.begin_ns + 1):
+                inputs.feed(message, assembler)
+            yield trace, _observed(assembler, trace)
 
 
 @dataclass(frozen=True)
@@ -218,25 +167,29 @@ class _Configured:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Positions as recorded: ``(N,)`` log times, ``(N, A)`` rows."""
+    """Positions as recorded: ``(N,)`` log times, ``(N, A)`` rows, NaN where a joint was not seen yet."""
 
     times_ns: NDArray[np.int64]
     rows: Rows
 
     @classmethod
-    def read(
-        cls, bag: Bag, episode: Episode, inputs: BagInputs, assembler: ObservationAssembler, order: Sequence[int]
-    ) -> _Measured:
-        topics = [topic for topic in inputs.topics if bag.topics[topic].type == JOINT_STATE]
+    def read(cls, bag: Bag, episode: Episode, topic: str, names: Sequence[str]) -> _Measured:
+        reader = JointStateReader()
+        column = {name: i for i, name in enumerate(names)}
+        newest = np.full(len(names), np.nan)
         times: list[int] = []
         rows: list[Rows] = []
-        for message in bag.messages(topics, start_ns=episode.start_ns, stop_ns=episode.stop_ns):
-            inputs.feed(message, assembler)
-            positions = assembler.joint_positions()
-            if positions is not None:
-                times.append(message.log_ns)
-                rows.append(positions[list(order)])
-        return cls(np.array(times, dtype=np.int64), np.array(rows).reshape(len(times), len(order)))
+        for message in bag.messages([topic], start_ns=episode.start_ns, stop_ns=episode.stop_ns):
+            try:
+                _, seen, positions = reader.read(message.data)
+            except MalformedMessage:
+                continue  # the inputs say so
+            for name, position in zip(seen, positions, strict=False):
+                if name in column:
+                    newest[column[name]] = position
+            times.append(message.log_ns)
+            rows.append(newest.copy())
+        return cls(np.array(times, dtype=np.int64), np.array(rows).reshape(len(times), len(names)))
 
     def at(self, t_ns: int) -> Rows:
         """``(A,)`` at a moment; NaN before the first."""
@@ -278,7 +231,9 @@ def _tick_trace(ticks: Sequence[WorkedOutTick], joints: int, measured: _Measured
         commands=rows([tick.command for tick in ticks]),
         recorded=np.full((count, joints), np.nan),
         measured=rows([measured.at(tick.t_ns) for tick in ticks]),
-        chunks=np.array([tick.chunk for tick in ticks], dtype=np.int64),
+        chunks=np.array(
+            [tick.chunk if tick.state is ExecutionState.RUNNING else NO_CHUNK for tick in ticks], dtype=np.int64
+        ),
         clamped=np.array([tick.clamped for tick in ticks], dtype=np.bool_).reshape(count, joints),
     )
 
