@@ -12,8 +12,9 @@ from policy_ros.bags import Bag, BagError, BagInputs, BagMessage, CommandTracks,
 from policy_ros.errors import ConfigurationError
 from policy_ros.execution import Gate, Strategy
 from policy_ros.observation import ObservationAssembler, default_decoder
+from policy_ros.observation.config import JOINT_STREAM
 from policy_ros.parameters import build
-from policy_ros.parameters.topics import absolute_topic
+from policy_ros.parameters.topics import absolute_topic, camera_topic
 from policy_ros.policies.base import Policy
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.setpoints import Setpoints
@@ -31,6 +32,8 @@ class ReplayParts:
 
     Attributes:
         policy, options: as given.
+        observed: the streams.
+        stream_topics: stream to its topic, where its messages have stamps.
         inputs: feeds an assembler.
         setpoints: what was commanded.
         has_commands: whether the bag has commands; that it has none becomes a problem of the bag.
@@ -47,11 +50,12 @@ class ReplayParts:
         self._bag, self._parameters = bag, parameters
         build.check_joints(parameters, policy)
         self.measured_order = build.measured_order(parameters)
-        self._observed = build.observation_config(parameters, policy)
+        self.observed = build.observation_config(parameters, policy)
         self.scaling = build.action_scaling(parameters)
         self.config = dataclasses.replace(build.execution_config(parameters), added_delay_s=0.0)  # added in durations()
         self.gapless = self.make_strategy().gapless
-        self.inputs = BagInputs(parameters, self._observed, bag, namespace=options.namespace)
+        self.inputs = self.make_inputs()
+        self.stream_topics = self._stream_topics()
         self.gate = self._make_gate()
         commands = self._commands()
         self.has_commands = commands is not None
@@ -59,9 +63,13 @@ class ReplayParts:
         self.setpoints = Setpoints(commands, max_silence_s=silence_s)
         self.topics = tuple(sorted({*self.inputs.topics, *self.setpoints.topics}))
 
+    def make_inputs(self) -> BagInputs:
+        """Nothing fed yet."""
+        return BagInputs(self._parameters, self.observed, self._bag, namespace=self.options.namespace)
+
     def make_assembler(self) -> ObservationAssembler:
         """Nothing pushed yet."""
-        return ObservationAssembler(self._observed, default_decoder())
+        return ObservationAssembler(self.observed, default_decoder())
 
     def make_strategy(self) -> Strategy:
         """Nothing executed yet."""
@@ -79,6 +87,13 @@ class ReplayParts:
         if topic in self.setpoints.topics and self.options.action_topic is None:
             start_ns = episode.start_ns
             yield from self._bag.messages([topic], start_ns=start_ns - _BEFORE_NS, stop_ns=start_ns)
+
+    def _stream_topics(self) -> dict[str, str]:
+        parameters = self._parameters
+        topics = {JOINT_STREAM: parameters.joints.topic} if self.observed.joints else {}
+        for camera in self.observed.cameras:
+            topics[camera.stream] = camera_topic(camera.name, parameters.cameras[camera.name])
+        return {stream: absolute_topic(topic, self.options.namespace) for stream, topic in topics.items()}
 
     def _commands(self) -> CommandTracks | None:
         options = self.options
