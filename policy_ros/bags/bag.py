@@ -16,7 +16,7 @@ from policy_ros.bags.errors import BagError
 from policy_ros.bags.jumps import LogOrder
 from policy_ros.bags.layout import COMPRESSED, bag_files, storage_suffix
 from policy_ros.bags.mcap_file import McapFile
-from policy_ros.bags.message_types import MessageTypes
+from policy_ros.bags.message_types import Definition, MessageTypes
 from policy_ros.bags.problems import Problems
 from policy_ros.bags.sqlite_file import SqliteFile, with_whole_pages
 from policy_ros.bags.storage import BagFile, BagMessage, BagTopic, Block, OpenFile, block_of
@@ -103,6 +103,14 @@ class Bag:
             MalformedMessage: the data is not of the type.
         """
         return self._types.deserialize(message, self.topics[message.topic].type)
+
+    def definition(self, topic: str) -> Definition:
+        """The definition of a topic's type.
+
+        Raises:
+            BagError: nobody knows it.
+        """
+        return self._types.definition(topic, self.topics[topic].type)
 
     def _index(self) -> None:
         """Scan the files up to the first jump of log time, and sort their blocks."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from policy_ros.bags.storage import BagMessage
 
 _OWN = "policy_ros/msg/"
 _IDL_SEPARATOR = "=" * 80 + "\n"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A message type as a bag stores it: its text, with all types in it, and its hash (REP 2011, ``RIHS01_…``)."""
+
+    text: str
+    digest: str
 
 
 class MessageTypes:
@@ -38,14 +47,32 @@ class MessageTypes:
             BagError: nobody knows the type's definition.
             MalformedMessage: the data is not of the type.
         """
-        if type_ not in self._stores:
-            self._stores[type_] = self._store(message.topic, type_)
+        types = self._types(message.topic, type_)
         try:
-            return self._stores[type_].deserialize_cdr(message.data, type_)
+            return types.deserialize_cdr(message.data, type_)
         except Exception as error:  # generated code raises whatever damaged data leads to
             raise MalformedMessage(
                 f"expected a {type_}, got {len(message.data)} bytes that are none ({error})"
             ) from error
+
+    def definition(self, topic: str, type_: str) -> Definition:
+        """The definition of a type, for whoever writes its messages into another bag.
+
+        Raises:
+            BagError: nobody knows it.
+        """
+        types = self._types(topic, type_)
+        text, encoding = self._definitions.get(type_, ("", ""))
+        if not text:
+            text, _ = types.generate_msgdef(type_, ros_version=2)
+        elif encoding == "ros2idl" and not text.startswith(f"{_IDL_SEPARATOR}IDL: "):
+            text = f"{_IDL_SEPARATOR}IDL: {type_}\n{text}"
+        return Definition(text, types.hash_rihs01(type_))
+
+    def _types(self, topic: str, type_: str) -> Typestore:
+        if type_ not in self._stores:
+            self._stores[type_] = self._store(topic, type_)
+        return self._stores[type_]
 
     def _store(self, topic: str, type_: str) -> Typestore:
         text, encoding = self._definitions.get(type_, ("", ""))
