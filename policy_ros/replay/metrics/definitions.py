@@ -65,7 +65,7 @@ def _peaks(
 
 DEFINITIONS: tuple[Definition, ...] = (
     *_prediction_errors(),
-    _up(
+    _fact(
         "compared",
         SHARE,
         "Action error",
