@@ -7,10 +7,10 @@ import argparse
 from types import ModuleType
 from typing import Any
 
-from policy_ros.cli import bench_bags, bench_execution, bench_pacing
+from policy_ros.cli import bench_bags, bench_execution, bench_pacing, bench_replay
 
 # Each has add_parser(commands) and execute(arguments), as a subcommand.
-_BENCHMARKS: tuple[ModuleType, ...] = (bench_bags, bench_execution, bench_pacing)
+_BENCHMARKS: tuple[ModuleType, ...] = (bench_bags, bench_execution, bench_pacing, bench_replay)
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:

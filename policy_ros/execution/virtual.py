@@ -140,7 +140,7 @@ class VirtualDrive:
         self.executor.start(threaded=False)
         while not self._robot.over:
             while self._infer() and not self._robot.over:  # as the thread: until none is wanted
-                self.delays.append(self.executor.status().delay)
+                self.delays.append(self.executor.planning.delay)
             self._advance_to(self._next_tick_ns)
 
     def _infer(self) -> bool:
@@ -165,16 +165,16 @@ class VirtualDrive:
 
     def _let_inference_pass(self, actions: NDArray[np.float32], guided: bool) -> None:
         compute_s = time.perf_counter() - self._observing_began_s
-        status, begin_ns = self.executor.status(), self.now_ns
+        planning, begin_ns = self.executor.planning, self.now_ns
         self._advance_to(begin_ns + self._inference_ns(compute_s))
         self.inferences.append(
             InferenceTrace(
                 begin_ns,
                 self.now_ns,
-                status.epoch,
-                status.step,
-                status.active_mode,
-                status.degradation,
+                planning.epoch,
+                planning.step,
+                planning.assessment.active_mode,
+                planning.assessment.degradation,
                 guided,
                 actions,
                 compute_s,
