@@ -17,10 +17,16 @@ from support.waiting import wait_for
 
 from policy_ros.bags import find_episodes, open_bag
 from policy_ros.msg import PolicyStatus
+from policy_ros.parameters.files import read_parameters
+from policy_ros.policies import load_policy
+from policy_ros.replay.options import ReplayOptions
+from policy_ros.replay.reproduction import reproduce
 from policy_ros.ros.monitor import FrameCounts
 from policy_ros.ros.simulated_robot.client import EpisodeResult
 
-DEMO = [sys.executable, str(Path(__file__).resolve().parents[2] / "scripts" / "demo.py")]
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = [sys.executable, str(ROOT / "scripts" / "demo.py")]
+SIM = ROOT / "config" / "sim.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,11 @@ def test_every_episode_is_run_judged_and_recorded_and_nothing_is_left(pick_act: 
     bag = open_bag(tmp_path / "demo" / "bag")
     assert {"/policy/action_chunk", "/policy/status", "/arm_controller/joint_trajectory"} <= set(bag.topics)
     assert [(episode.index, episode.success) for episode in find_episodes(bag)] == [(0, False), (1, False)]
+    policy = load_policy(pick_act, device="cpu")
+    policy.freeze()
+    again = reproduce(bag.path, policy, ReplayOptions(read_parameters(SIM)))
+    assert len(again.differences) == len(again.chunks) > 2, "every observation is in the bag"
+    assert again.largest < 1e-5, "the bag gives the policy what the node gave it"
 
 
 def test_an_interrupted_demonstration_ends_its_processes(pick_act: Path, tmp_path: Path):
