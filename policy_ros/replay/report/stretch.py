@@ -140,17 +140,16 @@ def chunk_error(chunk: ChunkTrace) -> NDArray[np.float64] | None:
 
 def _stretch(trace: EpisodeTrace, first: int, last: int, pictures: Pictures) -> Stretch:
     times = trace.ticks.times_ns
-    begin_ns, end_ns = int(times[first]), int(times[last - 1])
-    chunks = [chunk for chunk in trace.chunks if begin_ns <= chunk.begin_ns <= end_ns]
+    chunks = _begun(trace, first, last)
     worst = _worst(chunks)
-    covers_s = (end_ns - begin_ns) * 1e-9
+    covers_s = (int(times[last - 1]) - int(times[first])) * 1e-9
     room = max(2, TICK_VALUES // (3 * len(trace.joint_names)))
     if last - first > room:
         middle = (first + last) // 2 if worst is None else int(np.searchsorted(times, worst.begin_ns))
         first = int(np.clip(middle - room // 2, first, last - room))
         last = first + room
-        begin_ns, end_ns = int(times[first]), int(times[last - 1])
-        chunks = [chunk for chunk in chunks if begin_ns <= chunk.begin_ns <= end_ns]
+        chunks = _begun(trace, first, last)
+    begin_ns, end_ns = int(times[first]), int(times[last - 1])
     cut, ticks, start_ns = slice(first, last), trace.ticks, trace.episode.start_ns
     commands = ticks.commands[cut]
     seams = _seams(ticks.chunks[cut])
@@ -178,6 +177,14 @@ def _stretch(trace: EpisodeTrace, first: int, last: int, pictures: Pictures) -> 
         worst=None if worst is None else _moment(worst, trace, pictures),
         seam_jump=_largest_step(commands, seams),
     )
+
+
+def _begun(trace: EpisodeTrace, first: int, last: int) -> list[ChunkTrace]:
+    """Chunks that began from one tick to before another; also before the first tick of all and after the last."""
+    times = trace.ticks.times_ns
+    begin_ns = int(times[first]) if first else -math.inf
+    end_ns = int(times[last]) if last < len(times) else math.inf
+    return [chunk for chunk in trace.chunks if begin_ns <= chunk.begin_ns < end_ns]
 
 
 def _worst(chunks: Sequence[ChunkTrace]) -> ChunkTrace | None:
