@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile
 
 from policy_ros.msg import ActionChunk, PolicyStatus
@@ -85,16 +87,25 @@ class Heard:
     Args:
         link: subscribes.
         node_name: full name of the policy node.
+
+    Attributes:
+        lost: messages that the middleware could not keep until they were read.
     """
 
     def __init__(self, link: Link, node_name: str) -> None:
+        self.lost = 0
         self._lock = threading.Lock()
         self._chunks: list[HeardChunk] = []
         self._statuses: list[HeardStatus] = []
         self._newest: HeardStatus | None = None
+        self._taken: HeardStatus | None = None
+        events = SubscriptionEventCallbacks(message_lost=self._on_lost)
         self._subscriptions = [
-            link.node.create_subscription(ActionChunk, f"{node_name}/action_chunk", self._on_chunk, _QOS),
-            link.node.create_subscription(PolicyStatus, f"{node_name}/status", self._on_status, _QOS),
+            link.node.create_subscription(type_, f"{node_name}/{topic}", callback, _QOS, event_callbacks=events)
+            for type_, topic, callback in (
+                (ActionChunk, "action_chunk", self._on_chunk),
+                (PolicyStatus, "status", self._on_status),
+            )
         ]
 
     @property
@@ -112,8 +123,15 @@ class Heard:
         newest = self._newest
         return None if newest is None else newest.stamp_ns
 
+    def problems(self) -> list[str]:
+        """What was not heard, in one line."""
+        return [f"{self.lost} messages of the node were lost on the way"] if self.lost else []
+
     def take(self, until_ns: int | None = None) -> tuple[list[HeardChunk], list[HeardStatus]]:
-        """What was heard up to a moment of the node's clock, both in the order of time; it is forgotten here."""
+        """What was heard up to a moment of the node's clock, both in the order of time; it is forgotten here.
+
+        The newest status of the time before comes first: counters go on from there.
+        """
         with self._lock:
             chunks, statuses = self._chunks, self._statuses
             self._chunks, self._statuses = [], []
@@ -122,12 +140,20 @@ class Heard:
                 self._statuses = [status for status in statuses if status.stamp_ns > until_ns]
                 chunks = [chunk for chunk in chunks if chunk.took_over_ns <= until_ns]
                 statuses = [status for status in statuses if status.stamp_ns <= until_ns]
-        return sorted(chunks, key=lambda each: each.took_over_ns), sorted(statuses, key=lambda each: each.stamp_ns)
+        statuses = sorted(statuses, key=lambda each: each.stamp_ns)
+        before, self._taken = self._taken, statuses[-1] if statuses else self._taken
+        return (
+            sorted(chunks, key=lambda each: each.took_over_ns),
+            [*([before] if before is not None else []), *statuses],
+        )
 
     def _on_chunk(self, message: ActionChunk) -> None:
         chunk = heard_chunk(message)
         with self._lock:
             self._chunks.append(chunk)
+
+    def _on_lost(self, event: Any) -> None:
+        self.lost += event.total_count_change
 
     def _on_status(self, message: PolicyStatus) -> None:
         status = heard_status(message, time.monotonic())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from policy_ros.bags import Bag, BagError
 from policy_ros.bags.inputs import COMPRESSED_IMAGE, FLOAT64_MULTI_ARRAY, IMAGE, JOINT_STATE
 from policy_ros.errors import ConfigurationError, closest
+from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.topics import absolute_topic
 
 TEXT = "std_msgs/msg/String"
 # Commands come as JointTrajectory or as Float64MultiArray; the latter are told apart by their topics.
@@ -54,6 +56,16 @@ def topics_to_play(
         ConfigurationError: the node subscribes to a topic of commands.
     """
     return tuple(_topic(bag, name, types, namespace, commands) for name, types in sorted(subscribed.items()))
+
+
+def recorded_namespace(bag: Bag, parameters: NodeParameters, namespace: str) -> str:
+    """Where the bag has the topics of a node in ``namespace``: there, or where it does not have them, outside."""
+    return namespace if absolute_topic(parameters.joints.topic, namespace) in bag.topics else "/"
+
+
+def command_topics(parameters: NodeParameters, namespace: str) -> tuple[str, ...]:
+    """Topics on which the robot is commanded, as the parameters name them."""
+    return tuple(absolute_topic(output.topic, namespace) for output in parameters.outputs.values() if output.topic)
 
 
 def check_playable(topics: Iterable[PlayedTopic], commands: Collection[str]) -> None:

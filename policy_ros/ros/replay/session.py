@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 
 from policy_ros.bags import Bag, BagError, find_episodes, open_bag
 from policy_ros.errors import ConfigurationError
-from policy_ros.parameters.topics import absolute_topic
 from policy_ros.policies import load_policy_config
 from policy_ros.replay.bag_replay import BagOutcome
 from policy_ros.replay.options import ReplayOptions
@@ -21,9 +20,12 @@ from policy_ros.ros.replay.conductor import Conductor
 from policy_ros.ros.replay.heard import Heard
 from policy_ros.ros.replay.link import Link
 from policy_ros.ros.replay.node_process import PolicyNodeProcess
+from policy_ros.ros.replay.played_topics import command_topics
+from policy_ros.ros.replay.status_facts import latencies
 from policy_ros.ros.replay.traces import TraceBuilder
 
 _PLAYER_NODE = "policy_replay"
+_MAX_RATE = 100.0
 
 
 def replay_through_ros(
@@ -57,8 +59,7 @@ def replay_through_ros(
         ConfigurationError: parameters that do not fit the policy, or a rate that is none.
         ThroughRosError: the node refused, ended or did not answer; it says what is missing.
     """
-    if not 0.0 < rate <= 100.0:
-        raise ConfigurationError(f"rate: expected more than 0 and at most 100, got {rate:g}")
+    checked_rate(rate)
     bag = open_bag(bag_path)
     if not any(topic.count for topic in bag.topics.values()):
         raise BagError(f"{bag.path}: expected messages, got none; nothing can be replayed")
@@ -77,10 +78,11 @@ def replay_through_ros(
             link.close()
 
 
-def command_topics(options: ReplayOptions) -> tuple[str, ...]:
-    """Topics on which the robot is commanded, as the parameters name them."""
-    outputs = options.parameters.outputs.values()
-    return tuple(absolute_topic(output.topic, options.namespace) for output in outputs if output.topic)
+def checked_rate(rate: float) -> float:
+    """A factor of real time; raises ConfigurationError for one that cannot be."""
+    if not 0.0 < rate <= _MAX_RATE:
+        raise ConfigurationError(f"rate: expected more than 0 and at most {_MAX_RATE:g}, got {rate:g}")
+    return rate
 
 
 def _connect(
@@ -98,7 +100,7 @@ def _connect(
         bag,
         node_name=node.name,
         namespace=options.namespace,
-        commands=command_topics(options),
+        commands=command_topics(options.parameters, options.namespace),
         rate=rate,
         reset_after_s=options.reset_after_s,
         prompt=options.parameters.policy.prompt,
@@ -128,8 +130,9 @@ def _play(
         chunks, statuses = heard.take(episode.stop_ns)
         trace = builder.tell(episode, chunks, statuses, listener, resets=played.resets, problems=played.problems)
         problems += [f"{bag.path}: {line}" for line in trace.problems]
-        compute_s += [status.inference_latency_s for status in _one_per_inference(statuses)]
+        compute_s += latencies(statuses)
     tell((bag.end_ns - bag.start_ns) * 1e-9)
+    problems += [f"{bag.path}: {line}" for line in heard.problems()]
     if not episodes:
         problems.append(f"{bag.path}: expected an episode, got none but discarded ones; nothing was replayed")
     return BagOutcome(
@@ -140,12 +143,3 @@ def _play(
         problems=(*bag.problems, *problems),
         compute_s=tuple(compute_s),
     )
-
-
-def _one_per_inference(statuses):
-    """The first status after each change of the count of chunks."""
-    before = 0
-    for status in statuses:
-        if status.counters["chunks"] != before and status.counters["chunks"] > 0:
-            yield status
-        before = status.counters["chunks"]

@@ -123,13 +123,20 @@ def holds_of(active: Sequence[HeardStatus], stop_ns: int) -> list[HoldTrace]:
     return found
 
 
-def lost(chunks: Sequence[HeardChunk]) -> list[str]:
-    """Chunks that took over and were not heard of, in one line."""
-    missing = sum(
+def superseded(chunks: Sequence[HeardChunk]) -> int:
+    """Chunks that took over and were replaced by the next before a tick had executed any of their rows."""
+    return sum(
         max(0, after.sequence - before.sequence - 1)
         for before, after in pairwise(chunks)
         if after.epoch >= before.epoch
     )
-    if not missing:
-        return []
-    return [f"{missing} chunks took over that were superseded before a tick, or whose messages were lost"]
+
+
+def latencies(statuses: Sequence[HeardStatus]) -> list[float]:
+    """What inferences took, in real time [s]: of each status that counts another chunk than the one before."""
+    counts = [each.counters["chunks"] for each in statuses]
+    return [
+        status.inference_latency_s
+        for before, count, status in zip([0, *counts], counts, statuses, strict=False)
+        if count not in (before, 0)
+    ]

@@ -30,7 +30,7 @@ from policy_ros.ros.replay.status_facts import (
     counted,
     counts_before,
     holds_of,
-    lost,
+    superseded,
     while_active,
 )
 
@@ -71,12 +71,13 @@ class TraceBuilder:
 
         Args:
             episode: which.
-            chunks: those that took over during it, in the order of time.
+            chunks: those that took over until its end, in the order of time.
             statuses: from before its start to its end.
             listener: told of the chunks in their order, then of the episode.
             resets: holds that were ended from outside.
             problems: found while it was played.
         """
+        chunks = [chunk for chunk in chunks if chunk.took_over_ns >= episode.start_ns]
         active = [each for each in while_active(statuses) if each.stamp_ns >= episode.start_ns]
         before = counts_before(statuses, episode.start_ns)
         facts = chunk_facts(chunks, active, before)
@@ -97,10 +98,10 @@ class TraceBuilder:
             ticks=ticks,
             chunks=traces,
             holds=tuple(holds),
-            counters={**counted(active, before), "resets": resets},
+            counters={**counted(active, before), "resets": resets, "chunks_superseded": superseded(chunks)},
             deadline_misses=starved if self._parts.gapless else 0,
             has_commands=self._parts.has_commands,
-            problems=(*problems, *lost(chunks)),
+            problems=tuple(problems),
         )
         listener.episode(result)
         return result
