@@ -169,3 +169,44 @@ def test_the_interpreter_is_the_one_of_the_active_environment(environment: pytes
     environment.setenv("POLICY_ROS_PYTHON", "/opt/python3.12")
     nodes, _, context = started("act.launch.py")
     assert prefix_of(nodes["policy_node"], context) == "/opt/python3.12"
+
+
+REPLAY = {"bag": "/bags/one", "params_file": str(SHARE / "config" / "sim.yaml"), "policy": "/models/pick"}
+
+
+def command_of(node: Node, context: LaunchContext) -> list[str]:
+    return [perform_substitutions(context, part) for part in node.cmd]
+
+
+def test_a_replay_starts_a_silent_node_on_the_clock_of_the_recording(environment: pytest.MonkeyPatch):
+    nodes, _, context = started("replay.launch.py", **REPLAY)
+    assert sorted(nodes) == ["bag_player", "policy_node", "replay_scorer"]
+    values = parameters(nodes["policy_node"], context)
+    assert (values["use_sim_time"], values["enable_commands"]) == (True, False)
+    assert values["policy.path"] == "/models/pick"
+    for node in nodes.values():
+        assert additional_environment(node, context)[PROFILE] == str(SHARE / "config" / "fastdds.xml")
+
+
+def test_the_own_player_activates_the_node_itself_and_another_one_finds_it_active(environment: pytest.MonkeyPatch):
+    own, _, context = started("replay.launch.py", **REPLAY, rate="0.5")
+    assert parameters(own["policy_node"], context)["autostart"] is False
+    assert command_of(own["bag_player"], context)[1:6] == [
+        "/bags/one",
+        "--params-file",
+        REPLAY["params_file"],
+        "--rate",
+        "0.5",
+    ]
+    other, _, context = started("replay.launch.py", **REPLAY, player="none")
+    assert "bag_player" not in other
+    assert parameters(other["policy_node"], context)["autostart"] is True
+
+
+def test_the_scorer_is_told_what_is_played_and_where_to_write(environment: pytest.MonkeyPatch):
+    nodes, _, context = started("replay.launch.py", **REPLAY, out="/results", overwrite="true")
+    words = command_of(nodes["replay_scorer"], context)
+    assert words[1] == "/bags/one"
+    assert words[words.index("--out") + 1] == "/results"
+    assert words[words.index("--policy") + 1] == "/models/pick"
+    assert "--overwrite" in words
