@@ -5,80 +5,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile
 
 from policy_ros.msg import ActionChunk, PolicyStatus
 from policy_ros.ros.convert import stamp_to_ns
 from policy_ros.ros.replay.link import Link
+from policy_ros.ros.replay.values import COUNTERS, HeardChunk, HeardStatus
 
 # Nothing may be lost while Python is busy elsewhere, e.g. with the bag.
 _QOS = QoSProfile(depth=5000)
-
-COUNTERS = (
-    "chunks",
-    "chunks_late",
-    "chunks_guided",
-    "chunks_rejected",
-    "inference_errors",
-    "commands",
-    "holds",
-    "holds_after_first_chunk",
-    "gate_clamped",
-    "gate_rejected",
-    "deadlines_missed",
-)
-
-
-@dataclass(frozen=True, eq=False)
-class HeardChunk:
-    """An ``ActionChunk``: rows ``(H, A)``; times are the node's [ns].
-
-    Attributes:
-        took_over_ns: the tick that executed its first row.
-        delay_steps: d, the first row that was executed.
-        observation_stamps_ns: stream to the stamp of the newest sample used.
-    """
-
-    epoch: int
-    sequence: int
-    took_over_ns: int
-    delay_steps: int
-    execution_horizon: int
-    dt_s: float
-    joint_names: tuple[str, ...]
-    actions: NDArray[np.float32]
-    observation_stamps_ns: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class HeardStatus:
-    """A ``PolicyStatus``, fields as there.
-
-    Attributes:
-        stamp_ns: the node's time.
-        heard_s: when it came here, monotonic.
-        counters: :data:`COUNTERS` by name.
-    """
-
-    stamp_ns: int
-    heard_s: float
-    state: int
-    mode: str
-    active_mode: str
-    degradation: str
-    hold_cause: str
-    epoch: int
-    step: int
-    inference_latency_s: float
-    observation_age_s: float
-    counters: Mapping[str, int]
 
 
 class Heard:

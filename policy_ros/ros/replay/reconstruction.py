@@ -18,7 +18,7 @@ from policy_ros.execution import ExecutionState, Gate, Strategy
 from policy_ros.execution.gate import Motion
 from policy_ros.execution.timeline import Timeline
 from policy_ros.replay.trace import NO_CHUNK
-from policy_ros.ros.replay.heard import HeardChunk
+from policy_ros.ros.replay.values import HeardChunk
 
 Row = NDArray[np.float64]
 

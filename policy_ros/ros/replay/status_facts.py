@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from policy_ros.execution import ExecutionState
 from policy_ros.replay.trace import HoldTrace
-from policy_ros.ros.replay.heard import COUNTERS, HeardChunk, HeardStatus
+from policy_ros.ros.replay.values import COUNTERS, HeardChunk, HeardStatus
 
 STARVED = "STARVED"
 _END = "SHUTDOWN"  # the hold of a node that is being deactivated

@@ -21,7 +21,6 @@ from policy_ros.replay.cursor import MessageCursor
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.parts import ReplayParts
 from policy_ros.replay.trace import NO_CHUNK, ChunkTrace, EpisodeTrace, HoldTrace, ReplayListener, TickTrace
-from policy_ros.ros.replay.heard import HeardChunk, HeardStatus
 from policy_ros.ros.replay.reconstruction import HeldPeriod, Reconstruction, WorkedOutTick
 from policy_ros.ros.replay.status_facts import (
     STARVED,
@@ -33,6 +32,7 @@ from policy_ros.ros.replay.status_facts import (
     superseded,
     while_active,
 )
+from policy_ros.ros.replay.values import HeardChunk, HeardStatus
 
 Rows = NDArray[np.float64]
 
