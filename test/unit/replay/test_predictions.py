@@ -59,7 +59,7 @@ def test_everything_recorded_is_in_the_file_as_it_was_and_predictions_lie_betwee
     assert [log_ns for _, log_ns, _ in everything] == sorted(log_ns for _, log_ns, _ in everything)
     counts = Counter(topic for topic, _, _ in everything)
     assert counts[CHUNKS] == sum(chunk.took_over_ns is not None for chunk in witness.chunks) > 5
-    assert {topic: type_ for topic, type_ in TYPES.items()} == {name: written.topics[name].type for name in TYPES}
+    assert dict(TYPES) == {name: written.topics[name].type for name in TYPES}
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bag", "replay.mcap"]
 
 
