@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from policy_ros.cli import bench, dataset, doctor, eval_env, record, run, sim, train
+from policy_ros.cli import bench, dataset, doctor, eval_env, record, replay, run, sim, train
 from policy_ros.errors import PolicyRosError
 
-_COMMANDS = (run, sim, record, dataset, train, eval_env, doctor, bench)
+_COMMANDS = (run, sim, record, dataset, train, replay, eval_env, doctor, bench)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,12 +31,19 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; the exit status of the subcommand, 2 for a usage error."""
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser().parse_args(_with_whole_names(sys.argv[1:] if argv is None else argv))
     try:
         return arguments.execute(arguments)
     except PolicyRosError as error:
         print(f"policy-ros {arguments.command}: {error}", file=sys.stderr)
         return 2
+
+
+def _with_whole_names(words: Sequence[str]) -> list[str]:
+    """``replay compare`` as the one command that it is; a bag named like that is ``./compare``."""
+    if " ".join(words[:2]) == replay.COMPARE:
+        return [replay.COMPARE, *words[2:]]
+    return list(words)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,10 @@ class _Worker:
         self._process.kill()
         self._process.join()
         code = self._process.exitcode or 0
-        return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+        if code >= 0:
+            return f"with exit status {code}"
+        hint = "; out of memory? fewer --workers need less" if -code == signal.SIGKILL else ""
+        return f"by {signal.Signals(-code).name}{hint}"
 
     def _send(self, message: ReplayJob | None) -> None:
         with suppress(OSError):  # it is dead, as the next look at its connection finds
