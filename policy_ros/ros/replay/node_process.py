@@ -30,14 +30,18 @@ class PolicyNodeProcess:
         policy: checkpoint directory or hub id.
         namespace: of the node.
         folder: for its parameter file and its log.
+        autostart: whether it configures and activates itself, once somebody plays the bag.
     """
 
-    def __init__(self, parameters: NodeParameters, policy: str, namespace: str, folder: Path) -> None:
+    def __init__(
+        self, parameters: NodeParameters, policy: str, namespace: str, folder: Path, *, autostart: bool = False
+    ) -> None:
         root = "/" + namespace.strip("/")
         self.name = f"{root.rstrip('/')}/{NODE_NAME}"
         self.log = folder / "policy_node.log"
         self._file = folder / "policy_node.yaml"
-        self._file.write_text(yaml.safe_dump({"/**": {"ros__parameters": node_parameters(parameters, policy)}}))
+        values = {**node_parameters(parameters, policy), "autostart": autostart}
+        self._file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
         self._arguments = ["--params-file", os.fspath(self._file), "-r", f"__ns:={root}"]
         self._child: Child | None = None
 
@@ -76,7 +80,6 @@ def node_parameters(parameters: NodeParameters, policy: str) -> dict[str, Any]:
     path = os.path.abspath(policy) if os.path.exists(policy) else policy
     changed = dataclasses.replace(
         parameters,
-        autostart=False,
         enable_commands=False,
         status_rate_hz=STATUS_RATE_HZ,
         policy=dataclasses.replace(parameters.policy, path=path),

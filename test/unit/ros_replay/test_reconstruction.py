@@ -106,9 +106,7 @@ def test_a_chunk_that_comes_too_late_leaves_the_steps_before_it_starved(tmp_path
 
 
 def test_a_hold_brakes_and_the_next_epoch_starts_from_rest(tmp_path):
-    trace, parts = replayed(
-        record(tmp_path / "bag", 4.0, silent=(1.5, 2.8)), ScriptedPolicy(rows), PARAMETERS, 0.0
-    )
+    trace, parts = replayed(record(tmp_path / "bag", 4.0, silent=(1.5, 2.8)), ScriptedPolicy(rows), PARAMETERS, 0.0)
     assert "STREAM_EXPIRED" in {hold.cause for hold in trace.holds}
     assert_same(trace, parts)
 
