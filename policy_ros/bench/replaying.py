@@ -41,6 +41,14 @@ class StubConfig:
     uses_noise: bool = False
 
 
+class NoStatistics:
+    """A normalisation of a policy that was never trained."""
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """None."""
+        return {}
+
+
 class StubPolicy:
     """Answers at once to stay where the robot is, so that nothing but the replay is measured.
 
@@ -49,6 +57,7 @@ class StubPolicy:
     """
 
     name = "stub"
+    normalization = NoStatistics()
 
     def __init__(self, parameters: NodeParameters) -> None:
         joints = len(parameters.joints.names)

@@ -16,6 +16,7 @@ from policy_ros.policies.seeded import SeededPolicy
 from policy_ros.replay.cursor import MessageCursor
 from policy_ros.replay.parts import ReplayParts
 from policy_ros.replay.pending import PendingChunks
+from policy_ros.replay.pictures import PictureAverages
 from policy_ros.replay.recorder import HoldRecorder, TickRecorder
 from policy_ros.replay.trace import NO_CHUNK, ChunkTrace, EpisodeTrace, ReplayListener
 
@@ -71,6 +72,7 @@ class EpisodeReplay:
             dt_s=parts.config.period_s,
             finished=self._on_chunk,
         )
+        self._pictures = PictureAverages(parts.trained_pictures)
         self._not_ready: Counter[str] = Counter()
         self._acting = NO_CHUNK
         self._deadline_misses = self._jumps = self._resets = 0
@@ -140,6 +142,7 @@ class EpisodeReplay:
             self._not_ready[f"{error.stream} {error.cause.value}"] += 1
             raise
         self._pending.begin(observation, now_ns)
+        self._pictures.add(observation)
         return observation
 
     def tick(self, executor: ChunkExecutor, now_ns: int) -> None:
@@ -206,6 +209,7 @@ class EpisodeReplay:
             jumps=self._jumps,
             has_commands=parts.has_commands,
             problems=problems,
+            pictures=self._pictures.trace(),
         )
 
     @property

@@ -17,6 +17,7 @@ from policy_ros.parameters import build
 from policy_ros.parameters.topics import absolute_topic, camera_topic
 from policy_ros.policies.base import Policy
 from policy_ros.replay.options import ReplayOptions
+from policy_ros.replay.pictures import TrainedPictures
 from policy_ros.replay.setpoints import Setpoints
 
 _BEFORE_NS = 200_000_000  # joint states this long before an episode still say where its first trajectory starts
@@ -53,6 +54,7 @@ class ReplayParts:
         self.observed = build.observation_config(parameters, policy)
         self.scaling = build.action_scaling(parameters)
         self.config = dataclasses.replace(build.execution_config(parameters), added_delay_s=0.0)  # added in durations()
+        self.trained_pictures = TrainedPictures(policy)
         self.gapless = self.make_strategy().gapless
         self.inputs = self.make_inputs()
         self.stream_topics = self._stream_topics()

@@ -107,6 +107,25 @@ class HoldTrace:
 
 
 @dataclass(frozen=True, eq=False)
+class PictureTrace:
+    """The pictures of one camera that chunks were computed from.
+
+    Attributes:
+        feature: key of the camera's feature.
+        count: how many pictures.
+        mean: ``(3,)`` of red, green and blue, 0 to 1.
+        trained_mean: ``(3,)`` of what the policy was trained on; None: the checkpoint does not say.
+        trained_std: ``(3,)`` deviation of single pixels likewise.
+    """
+
+    feature: str
+    count: int
+    mean: NDArray[np.float64]
+    trained_mean: NDArray[np.float64] | None
+    trained_std: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, eq=False)
 class EpisodeTrace:
     """One episode.
 
@@ -126,6 +145,7 @@ class EpisodeTrace:
         jumps: how often the recording's clock jumped back.
         has_commands: whether the recording has commands to compare with.
         problems: what is wrong with this episode, one line each.
+        pictures: of each camera; none where no observation was made.
     """
 
     episode: Episode
@@ -141,6 +161,7 @@ class EpisodeTrace:
     jumps: int = 0
     has_commands: bool = True
     problems: tuple[str, ...] = ()
+    pictures: tuple[PictureTrace, ...] = ()
 
     @property
     def duration_s(self) -> float:

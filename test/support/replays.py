@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_ros.bench.replaying import NoStatistics
 from policy_ros.data import FeatureSpec, FeatureType, Observation
 from policy_ros.parameters.node import (
     CameraParameters,
@@ -123,6 +124,7 @@ class ScriptedPolicy:
     """
 
     name = "scripted"
+    normalization = NoStatistics()
 
     def __init__(self, rows: Callable[[Any], Any] = lambda state: np.repeat(state[None], HORIZON, axis=0)) -> None:
         self.config = ScriptedConfig()

@@ -7,7 +7,7 @@ from policy_ros.replay.metrics.conditions import Condition, failures, parse_cond
 from policy_ros.replay.metrics.definition import Better, Definition
 from policy_ros.replay.metrics.definitions import DEFINITIONS, definitions_by_name, metric_names
 from policy_ros.replay.metrics.episode import EpisodeMetrics, measure
-from policy_ros.replay.metrics.joint_order import SuspectedOrder
+from policy_ros.replay.metrics.order import SuspectedOrder
 from policy_ros.replay.metrics.summary import Summary, Value, summarize
 
 __all__ = [

@@ -15,6 +15,7 @@ from policy_ros.replay.metrics.sums import ErrorSums
 
 POSITION, ACCELERATION, JERK = "rad, m", "rad/s², m/s²", "rad/s³, m/s³"
 SECONDS, STEPS, SHARE, COUNT, PER_MINUTE = "s", "steps", "share", "count", "1/min"
+DEVIATIONS, PICTURES = "std", "pictures"
 EPISODES, VALUES, CHUNKS, SEAMS, COMMANDS = "episodes", "values", "chunks", "seams", "commands"
 
 _down = partial(Definition, better=Better.SMALLER)
@@ -77,6 +78,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     _fact("lag", SECONDS, "Lag", counted=VALUES, make=makers.best_lag(gain=False)),
     _down("lag_gain", SHARE, "Lag", counted=VALUES, make=makers.best_lag(gain=True)),
     _down("joint_order_gain", SHARE, "Joint order", counted=VALUES, make=makers.joint_order_gain),
+    _down("camera_order_gain", SHARE, "Pictures", counted=PICTURES, make=makers.camera_order_gain),
+    _down("picture_shift", DEVIATIONS, "Pictures", counted=PICTURES, make=makers.picture_shift),
     *_error("executed_", "Executed error", lambda each: each.executed),
     *_spread("seam_jump", "Seams", POSITION, SEAMS, lambda each: each.seams.jumps),
     _down(

@@ -11,6 +11,7 @@ from typing import Any
 from policy_ros.replay.metrics.alignment import AlignmentMetrics
 from policy_ros.replay.metrics.grid import on_grid
 from policy_ros.replay.metrics.motion import PeakMetrics, SeamMetrics
+from policy_ros.replay.metrics.pictures import PictureMetrics
 from policy_ros.replay.metrics.prediction import PredictionMetrics
 from policy_ros.replay.metrics.running import ChunkMetrics, RunMetrics
 from policy_ros.replay.metrics.sums import ErrorSums
@@ -40,6 +41,7 @@ class EpisodeMetrics:
         recorded_peaks: of the recorded ones.
         chunks: inferences.
         run: ticks.
+        pictures: beside those that the policy was trained on.
         problems: what is wrong with this episode, one line each.
     """
 
@@ -61,6 +63,7 @@ class EpisodeMetrics:
     recorded_peaks: PeakMetrics
     chunks: ChunkMetrics
     run: RunMetrics
+    pictures: PictureMetrics
     problems: tuple[str, ...]
 
     @property
@@ -91,6 +94,7 @@ class EpisodeMetrics:
                 "recorded_peaks": PeakMetrics.from_json(value["recorded_peaks"]),
                 "chunks": ChunkMetrics.from_json(value["chunks"]),
                 "run": RunMetrics.from_json(value["run"]),
+                "pictures": PictureMetrics.from_json(value["pictures"]),
                 "problems": tuple(value["problems"]),
             }
         )
@@ -119,5 +123,6 @@ def measure(trace: EpisodeTrace) -> EpisodeMetrics:
         recorded_peaks=PeakMetrics.of(grid.recorded, trace.dt_s),
         chunks=ChunkMetrics.of(trace),
         run=RunMetrics.of(trace, grid),
+        pictures=PictureMetrics.of(trace.pictures),
         problems=trace.problems,
     )

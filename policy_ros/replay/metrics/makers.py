@@ -112,6 +112,19 @@ def joint_order_gain(pool: Pool, _: str) -> Estimator:
     return Constant(max(gains, default=0.0) if compared else np.nan, compared)
 
 
+def camera_order_gain(pool: Pool, key: str) -> Estimator:
+    """Largest gain of a suspected order of the cameras; 0 where none is."""
+    _, _, pictures = pool.picture_shifts()
+    gains = [order.gain for order in pool.suspected_camera_order()]
+    return Constant(max(gains, default=0.0) if pictures else np.nan, pictures)
+
+
+def picture_shift(pool: Pool, key: str) -> Estimator:
+    """Of the camera whose pictures are furthest from those that it was trained on."""
+    _, distances, pictures = pool.picture_shifts()
+    return Constant(float(distances.diagonal().max()) if pictures else np.nan, pictures)
+
+
 def _peaks(
     pool: Pool, get: Callable[[EpisodeMetrics], tuple[float | None, ...] | None], joint: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from policy_ros.errors import ConfigurationError
 from policy_ros.replay.metrics.alignment import max_lag_steps
 from policy_ros.replay.metrics.episode import EpisodeMetrics
-from policy_ros.replay.metrics.joint_order import SuspectedOrder, suspected_order
+from policy_ros.replay.metrics.order import SuspectedOrder, suspected_order
+from policy_ros.replay.metrics.pictures import shifts
 from policy_ros.replay.metrics.sums import ErrorSums
 
 FloatArray = NDArray[np.float64]
@@ -82,6 +83,15 @@ class Pool:
         with np.errstate(invalid="ignore", divide="ignore"):
             errors = sums.reshape(joints, joints) / counts
         return suspected_order(errors, self.joint_names)
+
+    def picture_shifts(self) -> tuple[tuple[str, ...], FloatArray, int]:
+        """Cameras, ``(C, C)`` distances of their pictures to what each was trained on, number of pictures."""
+        return shifts([each.pictures for each in self.episodes])
+
+    def suspected_camera_order(self) -> list[SuspectedOrder]:
+        """Cameras that seem to be exchanged, from the pictures of all episodes."""
+        features, distances, _ = self.picture_shifts()
+        return suspected_order(distances, features)
 
 
 def _number(value: float | None) -> float:

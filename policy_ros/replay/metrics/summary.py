@@ -16,7 +16,7 @@ from policy_ros.replay.metrics.bootstrap import CONFIDENCE, RESAMPLES, FloatArra
 from policy_ros.replay.metrics.definitions import DEFINITIONS
 from policy_ros.replay.metrics.episode import EpisodeMetrics
 from policy_ros.replay.metrics.estimators import BestLag, Estimator
-from policy_ros.replay.metrics.joint_order import SuspectedOrder
+from policy_ros.replay.metrics.order import SuspectedOrder
 from policy_ros.replay.metrics.pool import Pool
 from policy_ros.replay.metrics.rounding import rounded, rounded_or_none
 
@@ -86,6 +86,7 @@ class Summary:
         degradations: why it was not the mode that was chosen, to how many chunks.
         not_ready: why no observation could be had, to how often.
         suspected_joint_order: joints that seem to be exchanged in the policy.
+        suspected_camera_order: cameras that seem to be exchanged, by their features.
     """
 
     episodes: int
@@ -101,6 +102,7 @@ class Summary:
     degradations: Mapping[str, int]
     not_ready: Mapping[str, int]
     suspected_joint_order: tuple[SuspectedOrder, ...]
+    suspected_camera_order: tuple[SuspectedOrder, ...] = ()
 
     def values(self) -> Mapping[str, Value]:
         """Every metric by its dotted name."""
@@ -131,10 +133,13 @@ class Summary:
                 "error_by_row": ErrorByRow(tuple(rows["mae"]), tuple(rows["rmse"]), tuple(rows["count"])),
                 "error_by_lag": ErrorByLag(tuple(lags["lag_s"]), tuple(lags["mae"])),
                 "delays": {int(steps): count for steps, count in value["delays"].items()},
-                "suspected_joint_order": tuple(
-                    SuspectedOrder(tuple(each["predicted"]), tuple(each["fits"]), each["gain"])
-                    for each in value["suspected_joint_order"]
-                ),
+                **{
+                    name: tuple(
+                        SuspectedOrder(tuple(each["predicted"]), tuple(each["fits"]), each["gain"])
+                        for each in value[name]
+                    )
+                    for name in ("suspected_joint_order", "suspected_camera_order")
+                },
             }
         )
 
@@ -170,6 +175,7 @@ def summarize(episodes: Sequence[EpisodeMetrics], *, seed: int = 0) -> Summary:
         degradations=_add(each.chunks.degradations for each in pool.episodes),
         not_ready=_add(each.chunks.not_ready for each in pool.episodes),
         suspected_joint_order=tuple(pool.suspected_order()),
+        suspected_camera_order=tuple(pool.suspected_camera_order()),
     )
 
 

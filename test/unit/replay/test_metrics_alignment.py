@@ -8,7 +8,7 @@ import pytest
 from support.replay_traces import make_trace, make_traces
 
 from policy_ros.replay.metrics import measure, summarize
-from policy_ros.replay.metrics.joint_order import suspected_order
+from policy_ros.replay.metrics.order import suspected_order
 
 NAMES = ("a", "b", "c", "d")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the joints of a policy are in another order than those of the robot."""
+"""Whether joints or cameras are in another order for the policy than on the robot."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ SUSPICIOUS_GAIN = 0.5
 
 @dataclass(frozen=True)
 class SuspectedOrder:
-    """Joints whose predictions fit the recordings of one another.
+    """Joints, or cameras, that fit what belongs to one another.
 
     Attributes:
         predicted: names, in the order of the configuration.
-        fits: for each of these, the joint whose recording its prediction fits best; the same names in another order.
+        fits: for each of these, the one that it fits best: the joint whose recording fits its prediction, or the camera
+            whose training fits its pictures; the same names in another order.
         gain: share of their error that would go if they were exchanged.
     """
 
@@ -29,14 +30,15 @@ class SuspectedOrder:
 
 
 def suspected_order(errors: NDArray[np.float64], names: tuple[str, ...]) -> list[SuspectedOrder]:
-    """Groups of joints to exchange, most telling first; none is suspected in a policy that is merely bad.
+    """Groups to exchange, most telling first; none is suspected in a policy that is merely bad.
 
-    Every joint points at the one whose recording its prediction fits best. A group is suspected where these arrows
+    Every one points at the one that it fits best. A group is suspected where these arrows
     form a circle of two or more, and following it takes at least half of the group's error away.
 
     Args:
-        errors: ``(A, A)`` mean absolute error of joint j's prediction against joint k's recording; NaN: not known.
-        names: of the A joints.
+        errors: ``(A, A)`` how badly j fits k, such as the mean absolute error of joint j's prediction against joint k's
+            recording; NaN: not known.
+        names: A names.
     """
     best = np.where(np.isfinite(errors), errors, np.inf)
     prefer_own = np.isfinite(errors.diagonal()) & (errors.diagonal() <= best.min(axis=1, initial=np.inf))
