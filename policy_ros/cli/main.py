@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _with_whole_names(words: Sequence[str]) -> list[str]:
-    """``replay compare`` as the one command that it is; a bag named like that is ``./compare``."""
-    if " ".join(words[:2]) == replay.COMPARE:
-        return [replay.COMPARE, *words[2:]]
+    """``replay compare`` as the one command that it is, and the like; a bag named like that is ``./compare``."""
+    if (name := " ".join(words[:2])) in replay.TWO_WORDS:
+        return [name, *words[2:]]
     return list(words)
 
 

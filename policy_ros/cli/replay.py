@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from policy_ros.cli import replay_compare
+from policy_ros.cli import replay_compare, replay_reproduce
 from policy_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from policy_ros.replay.result import BagResult
     from policy_ros.replay.run import Replayed, ReplayRequest
 
-COMPARE = "replay compare"
+COMPARE, REPRODUCE = "replay compare", "replay reproduce"
+TWO_WORDS = (COMPARE, REPRODUCE)
 SUCCESS, INCOMPLETE, CONDITION_HELD, INTERRUPTED = 0, 1, 3, 128  # 2 is a usage error; and the number of the signal
 _MAX_PROBLEMS = 10  # shown of a bag
 _SHOWN = (
@@ -34,6 +35,7 @@ _SHOWN = (
     "mae@H",
     "executed_mae",
     "lag",
+    "picture_shift",
     "seam_jump.p99",
     "seam_jump.max",
     "acceleration.peak",
@@ -51,16 +53,20 @@ _SHOWN = (
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add the subcommand, and ``replay compare``, which is one of its own to the parser."""
+    """Add the subcommand, and those of two words, which are some of their own to the parser."""
     compare = commands.add_parser(COMPARE, description=replay_compare.DESCRIPTION, epilog=replay_compare.EPILOG)
     replay_compare.add_arguments(compare)
     compare.set_defaults(execute=replay_compare.execute)
+    reproduce = commands.add_parser(REPRODUCE, description=replay_reproduce.DESCRIPTION)
+    replay_reproduce.add_arguments(reproduce)
+    reproduce.set_defaults(execute=replay_reproduce.execute)
     parser: argparse.ArgumentParser = commands.add_parser(
         "replay",
-        help="what a policy would have done on recorded bags; `replay compare A B`",
+        help="what a policy would have done on recorded bags; `replay compare A B`, `replay reproduce BAG`",
         description="Feeds recorded bags to a policy through the node's own assembler, executor and gate, and measures "
         "what it would have done: metrics.json, run.json, report.html and replay.mcap; docs/replay.md. "
-        "`policy-ros replay compare A B` compares two of them.",
+        "`policy-ros replay compare A B` compares two of them; `policy-ros replay reproduce BAG` asks whether a policy "
+        "answers as it did on the robot.",
         epilog="Exit status: 0; 1 something could not be evaluated or written; 2 usage; 3 a --fail-if condition holds; "
         "128 and the signal's number when interrupted.",
     )
@@ -296,6 +302,12 @@ def _remarks(summary: Summary) -> Iterator[str]:
     for what, counts in (("degraded", summary.degradations), ("not ready", summary.not_ready)):
         for reason, count in counts.items():
             yield f"{what}, {count} times: {reason}"
+    for things, orders in (("joints", summary.suspected_joint_order), ("cameras", summary.suspected_camera_order)):
+        for order in orders:
+            yield (
+                f"are {things} exchanged? {', '.join(order.predicted)} fit {', '.join(order.fits)}, which would take "
+                f"{order.gain:.0%} of the difference away"
+            )
 
 
 def _bag(bag: BagResult) -> Iterator[str]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from policy_ros.parameters.node import NodeParameters
     from policy_ros.replay.reproduction import Reproduction
 
+DESCRIPTION = (
+    "Lets a policy answer again to the very observations that recorded action chunks were computed from, and compares. "
+    "Exit status: 0 all are reproduced; 1 some are not, or could not be compared; 2 usage."
+)
 TOLERANCE = 1e-5
 
 
@@ -39,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=TOLERANCE, metavar="X", help=f"[rad, m]; default {TOLERANCE:g}"
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from support.replay_traces import make_trace
 
 from policy_ros.data import Observation
 from policy_ros.replay.metrics import measure
 from policy_ros.replay.report import ReportCollector, ReportMaterial
 from policy_ros.replay.result import BagResult, ReplayResult
 from policy_ros.replay.trace import EpisodeTrace
+from support.replay_traces import make_trace
 
 NASTY = '</script><b onerror="alert(1)">&amp;\'"'  # a text that must stay one
 OPTIONS = {
