@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Compares two results of `policy-ros replay` on the same bags, two checkpoints or two modes, episode by episode: "
-    "B - A of every metric with the 95 %% interval of the paired difference; docs/replay-metrics.md."
+    "B - A of every metric with the 95 % interval of the paired difference; docs/replay-metrics.md."
 )
 EPILOG = (
     "Exit status: 0; 1 the two cannot be compared; 2 usage; 3 a --fail-if condition holds. In conditions A.mae and "

@@ -115,34 +115,6 @@ class Summary:
         del parts["seed"]
         return {**parts, "bootstrap": bootstrap, "delays": {str(d): count for d, count in self.delays.items()}}
 
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Summary:
-        """From what :meth:`as_json` made, be it after a way through JSON.
-
-        Raises:
-            KeyError, TypeError: a part is missing or of another type.
-        """
-        rows, lags = value["error_by_row"], value["error_by_lag"]
-        parts = {key: part for key, part in value.items() if key != "bootstrap"}
-        return Summary(
-            **{
-                **parts,
-                "seed": value["bootstrap"]["seed"],
-                "joint_names": tuple(value["joint_names"]),
-                "metrics": {name: Value(**metric) for name, metric in value["metrics"].items()},
-                "error_by_row": ErrorByRow(tuple(rows["mae"]), tuple(rows["rmse"]), tuple(rows["count"])),
-                "error_by_lag": ErrorByLag(tuple(lags["lag_s"]), tuple(lags["mae"])),
-                "delays": {int(steps): count for steps, count in value["delays"].items()},
-                **{
-                    name: tuple(
-                        SuspectedOrder(tuple(each["predicted"]), tuple(each["fits"]), each["gain"])
-                        for each in value[name]
-                    )
-                    for name in ("suspected_joint_order", "suspected_camera_order")
-                },
-            }
-        )
-
 
 def summarize(episodes: Sequence[EpisodeMetrics], *, seed: int = 0) -> Summary:
     """Pool episodes: sums are added up before they are divided, so that long episodes weigh more.
