@@ -22,6 +22,8 @@ from policy_ros.replay.report.stretch import Stretch
 from policy_ros.replay.report.texts import number
 from policy_ros.replay.result import ReplayResult
 
+MOST_MOMENTS = 6
+
 
 def shown_stretch(stretch: Stretch, reasons: Sequence[str]) -> ShownStretch:
     """An entry of the selector."""
@@ -51,7 +53,7 @@ def shown_stretch(stretch: Stretch, reasons: Sequence[str]) -> ShownStretch:
 
 
 def shown_moments(stretches: Sequence[Stretch]) -> list[ShownMoment]:
-    """The worst moment of each, the worst first."""
+    """The worst moments of them, not more than one of each, the worst first."""
     found = [(each.worst, index, each) for index, each in enumerate(stretches) if each.worst is not None]
     return [
         ShownMoment(
@@ -62,7 +64,7 @@ def shown_moments(stretches: Sequence[Stretch]) -> list[ShownMoment]:
             stretch=index,
             pictures=tuple(_shown_picture(each) for each in moment.pictures),
         )
-        for moment, index, stretch in sorted(found, key=lambda each: -each[0].error)
+        for moment, index, stretch in sorted(found, key=lambda each: -each[0].error)[:MOST_MOMENTS]
     ]
 
 

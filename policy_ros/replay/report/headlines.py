@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from policy_ros.replay.metrics import Summary
+from policy_ros.replay.metrics import Summary, SuspectedOrder
 from policy_ros.replay.report.page import Cell, Column, Number, Row, Table
 from policy_ros.replay.report.texts import NONE, number, plural, share
 
 _SUSPICIOUS_GAIN = 0.3  # share of the error that goes with a shift in time
+_SUSPICIOUS_SHIFT = 1.0  # of pictures [deviations of single pixels]
 
 
 def headlines(summary: Summary) -> list[Number]:
@@ -27,6 +28,7 @@ def headlines(summary: Summary) -> list[Number]:
         _observations(summary),
         _chunks(summary),
         _alignment(summary),
+        _pictures(summary),
     ]
 
 
@@ -195,10 +197,32 @@ def _alignment(summary: Summary) -> Number:
         note = "predictions fit the recording best as they are"
     else:
         note = f"so far behind the recording predictions fit best, with {share(gain)} less error"
-    for order in summary.suspected_joint_order:
-        note += f"; {', '.join(order.predicted)} fit the recordings of {', '.join(order.fits)}: joint order?"
+    note += "".join(f"; joint order? {_exchanged(order)}" for order in summary.suspected_joint_order)
     bad = suspicious or bool(summary.suspected_joint_order)
     return Number("Lag", number(lag), "s" if lag is not None else "", _interval(summary, "lag"), note, bad)
+
+
+def _pictures(summary: Summary) -> Number:
+    """Other light, another camera, cameras exchanged."""
+    shift = _value(summary, "picture_shift")
+    if shift is None:
+        note = "the checkpoint does not say which pictures it was trained on"
+    else:
+        note = "deviations between the mean colour of pictures and that in training, of the worst camera"
+    note += "".join(f"; cameras exchanged? {_exchanged(order)}" for order in summary.suspected_camera_order)
+    bad = bool(summary.suspected_camera_order) or (shift is not None and shift >= _SUSPICIOUS_SHIFT)
+    return Number(
+        "Shift of pictures",
+        number(shift),
+        "std" if shift is not None else "",
+        _interval(summary, "picture_shift"),
+        note,
+        bad,
+    )
+
+
+def _exchanged(order: SuspectedOrder) -> str:
+    return ", ".join(f"{one} fits {other}" for one, other in zip(order.predicted, order.fits, strict=True))
 
 
 def _metric(summary: Summary, name: str, title: str, note: str, *, bad: bool = False) -> Number:

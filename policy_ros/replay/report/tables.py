@@ -22,17 +22,15 @@ _SUCCESS = {None: NONE, True: "yes", False: "no"}
 _METRICS = (
     # name, title, note
     ("mae", "MAE", "mean absolute error of predicted rows"),
-    ("rmse", "RMSE", ""),
     ("executed_mae", "executed MAE", "of the commands behind the gate"),
     ("seam_jump.max", "seam jump", "the largest"),
     ("acceleration.peak", "peak accel.", "acceleration"),
     ("jerk.peak", "peak jerk", ""),
     ("holds", "holds", ""),
-    ("hold_time", "held s", "how long"),
+    ("hold_time", "held [s]", ""),
     ("gate.clamped", "clamped", "commands that the gate changed"),
     ("deadline_misses", "misses", "of deadlines"),
     ("delay.mean", "delay", "mean [steps]"),
-    ("chunks", "chunks", ""),
     ("coverage", "coverage", "share of its time with a command"),
 )
 
@@ -40,11 +38,11 @@ _METRICS = (
 def episodes_table(result: ReplayResult) -> tuple[Table, str]:
     """A row for each episode, and a note where some are left out."""
     columns = (
-        Column("bag", text=True),
+        Column("bag", text=True, wrap=True),
         Column("episode"),
         Column("task", text=True, wrap=True),
         Column("success", text=True, note="of what was recorded"),
-        Column("s", note="length"),
+        Column("length [s]"),
         *(Column(title, note=note) for _, title, note in _METRICS),
         Column("problems", text=True, wrap=True),
     )
@@ -64,7 +62,7 @@ def bags_table(result: ReplayResult) -> Table:
         Column("bag", text=True),
         Column("status", text=True),
         Column("episodes"),
-        Column("s", note="length"),
+        Column("length [s]"),
         *(Column(title, note=note) for _, title, note in _METRICS),
         Column("problems", text=True, wrap=True),
     )
@@ -86,15 +84,14 @@ def problems(result: ReplayResult) -> list[Problem]:
 def problems_title(result: ReplayResult) -> str:
     """Whether everything was evaluated, in one line."""
     count = len(result.bags)
-    if all(bag.status == COMPLETE for bag in result.bags):
-        return "The whole bag was evaluated" if count == 1 else f"All {count} bags were evaluated completely"
     failed = sum(bag.status == FAILED for bag in result.bags)
     partial = sum(bag.status not in (COMPLETE, FAILED) for bag in result.bags)
-    parts = []
-    if failed:
-        parts.append(f"{failed} of {plural(count, 'bag')} could not be evaluated")
-    if partial:
-        parts.append(f"{partial} of {plural(count, 'bag')} only in part, or with remarks")
+    if not failed and not partial:
+        return "The whole bag was evaluated" if count == 1 else f"All {count} bags were evaluated completely"
+    if count == 1:
+        return "The bag could not be evaluated" if failed else "The bag was evaluated, but not without problems"
+    parts = [f"{failed} of {count} bags could not be evaluated"] if failed else []
+    parts += [f"{partial} of {count} bags not without problems"] if partial else []
     return "; ".join(parts)
 
 

@@ -24,6 +24,7 @@ from policy_ros.replay.report.histogram import histogram
 from policy_ros.replay.report.page import Page
 from policy_ros.replay.report.texts import duration, number, plural, share
 from policy_ros.replay.result import BagResult
+from policy_ros.replay.trace import EpisodeTrace, PictureTrace
 
 BIG = 1_000_000  # bytes of a script
 
@@ -173,8 +174,26 @@ def test_a_lag_and_exchanged_joints_stand_out():
     assert lag.value == "0.4"
     order = headline(page_for(*make_traces(3, swap=(1, 0, 2))), "Lag")
     assert order.bad
-    assert "joint_1, joint_2 fit the recordings of joint_2, joint_1" in order.note
+    assert "joint order? joint_1 fits joint_2, joint_2 fits joint_1" in order.note
     assert not headline(page_for(*make_traces(3, noise=0.02)), "Lag").bad
+
+
+def test_pictures_unlike_those_of_the_training_stand_out():
+    def traces(top: float, wrist: float) -> list[EpisodeTrace]:
+        pictures = tuple(
+            PictureTrace(f"observation.images.{name}", 9, np.full(3, mean), np.full(3, trained), np.full(3, 0.1))
+            for name, mean, trained in (("top", top, 0.3), ("wrist", wrist, 0.6))
+        )
+        return [replace(trace, pictures=pictures) for trace in make_traces(2)]
+
+    assert not headline(page_for(*traces(0.31, 0.6)), "Shift of pictures").bad
+    dark = headline(page_for(*traces(0.31, 0.2)), "Shift of pictures")
+    assert dark.bad
+    assert dark.value == "4"
+    exchanged = headline(page_for(*traces(0.6, 0.3)), "Shift of pictures")
+    assert exchanged.bad
+    assert "cameras exchanged? observation.images.top fits observation.images.wrist" in exchanged.note
+    assert headline(page_for(make_trace()), "Shift of pictures").value == "–"
 
 
 def test_every_episode_and_bag_has_a_row_with_sortable_numbers(tmp_path: Path):
@@ -255,7 +274,7 @@ def test_a_recording_without_commands_gets_a_page_without_errors(tmp_path: Path)
 def test_a_replay_in_which_every_bag_failed_gets_a_page_that_says_so(tmp_path: Path):
     result = replace(result_of([]), bags=(BagResult("/recordings/broken", error="/recordings/broken: cut off"),))
     page = written(tmp_path, result, ReportMaterial())
-    assert "1 of 1 bag could not be evaluated" in page.text
+    assert "The bag could not be evaluated" in page.text
     assert "cut off" in page.text
     assert "no episode was replayed" in page.text
     assert page.data == {"stretches": [], "horizon": None, "alignment": None, "histograms": []}

@@ -101,7 +101,7 @@ function holdDecoration(stretch) {
   const shapes = stretch.holds.map((hold) => ({ type: "rect", xref: "x", yref: "paper", x0: hold.begin, x1: hold.end, y0: 0, y1: 1,
     fillcolor: COLOURS.hold, opacity: 0.3, line: { width: 0 }, layer: "below" }));
   const annotations = stretch.holds.filter((hold) => hold.end - hold.begin > 0.04 * length).map((hold) => ({ xref: "x", yref: "paper",
-    x: (hold.begin + hold.end) / 2, y: 1, yanchor: "bottom", showarrow: false, text: plain(hold.cause),
+    x: (hold.begin + hold.end) / 2, y: 0.98, yanchor: "top", showarrow: false, text: plain(hold.cause),
     font: { size: 11, color: "#8a3b68" } }));
   if (stretch.worst) {
     shapes.push({ type: "line", xref: "x", yref: "paper", x0: stretch.worst.at, x1: stretch.worst.at, y0: 0, y1: 1,
@@ -254,6 +254,13 @@ if (data.stretches.length) {
 if (data.horizon) drawHorizon();
 if (data.alignment) drawAlignment();
 drawHistograms();
+
+// On paper plots get the width of a sheet, at once: the browser does not wait for a redraw that comes later.
+const SHEET_PX = 700;
+const plots = () => Array.from(document.querySelectorAll(".js-plotly-plot"));
 window.addEventListener("beforeprint", () => {
-  for (const plot of document.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(plot);
+  for (const plot of plots()) Plotly.relayout(plot, { width: plot.closest(".pair") ? SHEET_PX / 2 - 12 : SHEET_PX });
+});
+window.addEventListener("afterprint", () => {
+  for (const plot of plots()) Plotly.relayout(plot, { width: null, autosize: true });
 });
