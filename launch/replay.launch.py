@@ -64,6 +64,7 @@ def make_nodes(context: LaunchContext) -> list[Node | RegisterEventHandler]:
     nodes = [policy, scorer]
     if argument["player"] == "own":
         words = [argument["bag"], "--params-file", argument["params_file"], "--rate", argument["rate"]]
+        words.append("--wait-for-scorer")
         nodes.append(Node(executable="bag_player", arguments=words, **common))
     return [*nodes, *(_end_with(node) for node in nodes)]
 

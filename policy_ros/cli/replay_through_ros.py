@@ -6,12 +6,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from policy_ros.bags import open_bag
 from policy_ros.interruption import Interruption
 from policy_ros.replay.bag_replay import BagOutcome
-from policy_ros.replay.jobs import ReplayJob
+from policy_ros.replay.jobs import ReplayJob, policy_of
+from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.trace import ReplayListener
 from policy_ros.ros.replay.session import replay_through_ros
 
@@ -49,9 +51,10 @@ class NodeReplay:
             return replay_through_ros(
                 Path(job.bag),
                 job.policy.path,
-                job.options,
+                self._options(),
                 listener,
                 progress,
+                policy=policy_of(job.policy),
                 rate=self._rate,
                 stop=stop,
                 say=lambda text: print(text, file=sys.stderr, flush=True),
@@ -59,3 +62,11 @@ class NodeReplay:
         finally:
             over.set()
             watcher.join()
+
+    def _options(self) -> ReplayOptions:
+        """The node loads the policy from its parameters: with the revision and on the device that were asked for."""
+        options, source = self._job.options, self._job.policy
+        parameters = options.parameters
+        chosen = {"revision": source.revision, "device": source.device}
+        policy = replace(parameters.policy, **{name: value for name, value in chosen.items() if value})
+        return replace(options, parameters=replace(parameters, policy=policy))

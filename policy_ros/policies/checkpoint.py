@@ -61,19 +61,6 @@ def load_checkpoint(directory: str | os.PathLike[str], *, device: str | torch.de
     return policy.to(target).eval()
 
 
-def load_checkpoint_config(directory: str | os.PathLike[str]) -> PolicyConfig:
-    """The configuration in a checkpoint directory, without its weights.
-
-    Raises:
-        CheckpointError: there is none, or it is corrupt.
-        RegistryError: its ``type`` is no registered policy.
-    """
-    try:
-        return _read_config(_checked_directory(Path(directory)) / CONFIG_FILE)[1]
-    except OSError as error:
-        raise CheckpointError(f"{directory}: cannot be read: {error}") from error
-
-
 def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
     """Write a checkpoint directory that LeRobot 0.6.1 reads too."""
     path = Path(directory)

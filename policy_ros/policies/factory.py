@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import torch
 
     from policy_ros.policies.base import Policy
-    from policy_ros.policies.config import PolicyConfig
     from policy_ros.policies.normalization import Statistics
 
 
@@ -77,23 +76,11 @@ def load_policy(
         RegistryError: the checkpoint's policy is not registered.
     """
     from policy_ros.policies.checkpoint import load_checkpoint
-
-    return load_checkpoint(_directory(path_or_hub_id, revision), device=device)
-
-
-def load_policy_config(path_or_hub_id: str | os.PathLike[str], *, revision: str | None = None) -> PolicyConfig:
-    """The configuration of such a policy, without its weights; arguments and errors as :func:`load_policy`."""
-    from policy_ros.policies.checkpoint import load_checkpoint_config
-
-    return load_checkpoint_config(_directory(path_or_hub_id, revision))
-
-
-def _directory(path_or_hub_id: str | os.PathLike[str], revision: str | None) -> Path:
     from policy_ros.policies.hub import fetch_checkpoint, is_local
 
     text = os.fspath(path_or_hub_id)
     if not is_local(text):
-        return fetch_checkpoint(text, revision)
+        return load_checkpoint(fetch_checkpoint(text, revision), device=device)
     if revision is not None:
         raise ConfigurationError(f"revision: expected none for the local path {text!r}, got {revision!r}")
-    return Path(text).expanduser()
+    return load_checkpoint(Path(text).expanduser(), device=device)

@@ -24,7 +24,7 @@ from support.waiting import wait_for
 
 from policy_ros.bags import BagError, open_bag
 from policy_ros.parameters.policy import load_policy_for
-from policy_ros.policies import load_policy_config
+from policy_ros.policies import load_policy
 from policy_ros.replay.bag_replay import BagReplay
 from policy_ros.replay.metrics import measure, summarize
 from policy_ros.replay.options import ReplayOptions
@@ -163,7 +163,7 @@ def test_offline_and_through_ros_agree(
         reached.append(done_s)
         publishers.append(robot.publishers())
 
-    outcome = replay_through_ros(bag, str(policy), options, through, progress)
+    outcome = replay_through_ros(bag, str(policy), options, through, progress, rate=0.5)
 
     assert outcome.problems == () and outcome.episodes == len(EPISODES)
     assert [trace.episode for trace in through.traces] == [trace.episode for trace in offline.traces]
@@ -193,7 +193,7 @@ def test_a_player_that_waits_for_nobody_will_do(
     link = Link("scorer", threading.Event(), check=node.check)
     try:
         heard = Heard(link, node.name)
-        builder = TraceBuilder(opened, load_policy_config(policy), options)
+        builder = TraceBuilder(opened, load_policy(policy, device="cpu"), options)
         link.start()
         with node:
             wait_for(lambda: heard.newest is not None, 60.0, lambda: f"the node{node.last_errors()}")

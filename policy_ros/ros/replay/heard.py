@@ -52,6 +52,10 @@ class Heard:
         """Whether the node's publishers of both are known."""
         return all(subscription.get_publisher_count() > 0 for subscription in self._subscriptions)
 
+    def listeners(self, link: Link) -> int:
+        """How many listen to the node's chunks, this one included."""
+        return link.node.count_subscribers(self._subscriptions[0].topic_name)
+
     @property
     def newest(self) -> HeardStatus | None:
         """The newest status."""

@@ -11,7 +11,7 @@ from policy_ros.bags import find_episodes, open_bag
 from policy_ros.errors import PolicyRosError
 from policy_ros.ros.process import leave, stop_on_signals
 from policy_ros.ros.replay.arguments import PolicyNode, make_parser, parse
-from policy_ros.ros.replay.conductor import Conductor
+from policy_ros.ros.replay.conductor import START_S, Conductor
 from policy_ros.ros.replay.heard import Heard
 from policy_ros.ros.replay.link import Interrupted, Link
 from policy_ros.ros.replay.played_topics import command_topics, recorded_namespace
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     parser = make_parser(_NAME, "Plays a bag with /clock to a policy node that was started without autostart.")
     parser.add_argument("--rate", type=float, default=1.0, help="seconds of the recording per second")
+    parser.add_argument("--wait-for-scorer", action="store_true", help="begin when replay_scorer listens to the node")
     arguments = parse(parser, words)
     stop = threading.Event()
     stop_on_signals(stop)
@@ -63,6 +64,8 @@ def _play(arguments, words: Sequence[str], stop: threading.Event) -> int:
         )
         link.start()
         conductor.prepare(episodes[0].start_ns)
+        if arguments.wait_for_scorer:
+            link.wait_for(lambda: heard.listeners(link) > 1, START_S, lambda: "replay_scorer to listen to the node")
         for episode in episodes:
             link.node.get_logger().info(f"episode {episode.index}")
             for problem in conductor.play(episode, lambda now_ns: None).problems:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from policy_ros.bags import open_bag
 from policy_ros.errors import ConfigurationError, PolicyRosError
-from policy_ros.policies import load_policy_config
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.ros.process import leave, stop_on_signals
 from policy_ros.ros.replay.arguments import PolicyNode, make_parser, parse
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score(arguments, words: Sequence[str], stop: threading.Event) -> int:
-    from policy_ros.replay.jobs import ALL, PolicySource, ReplayJob
+    from policy_ros.replay.jobs import ALL, PolicySource, ReplayJob, policy_of
     from policy_ros.replay.run import ReplayRequest, replay
 
     link = Link(_NAME, stop, arguments=words)
@@ -71,7 +70,7 @@ def _score(arguments, words: Sequence[str], stop: threading.Event) -> int:
                 link,
                 heard,
                 bag,
-                TraceBuilder(bag, load_policy_config(policy, revision=revision), job.options),
+                TraceBuilder(bag, policy_of(job.policy), job.options),
                 start_s=arguments.start_timeout,
                 idle_s=arguments.idle,
                 say=lambda text: link.node.get_logger().info(text),

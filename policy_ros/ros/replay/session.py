@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 from policy_ros.bags import Bag, BagError, find_episodes, open_bag
 from policy_ros.errors import ConfigurationError
-from policy_ros.policies import load_policy_config
+from policy_ros.policies import load_policy
+from policy_ros.policies.base import Policy
 from policy_ros.replay.bag_replay import BagOutcome
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.trace import ReplayListener
@@ -35,6 +36,7 @@ def replay_through_ros(
     listener: ReplayListener,
     progress: Callable[[float], None] | None = None,
     *,
+    policy: Policy | None = None,
     rate: float = 1.0,
     stop: threading.Event | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -50,6 +52,7 @@ def replay_through_ros(
         options: parameters of the node, namespace, action topic, resets.
         listener: told what happened, after each episode.
         progress: called with the recorded time that is done, now and then [s].
+        policy: the same, where it is loaded already; it is not asked for actions.
         rate: seconds of the recording per second; slower where the node does not keep up.
         stop: set when everything shall end, e.g. by :func:`policy_ros.ros.process.stop_on_signals`.
         say: told in one line what is being waited for.
@@ -63,8 +66,9 @@ def replay_through_ros(
     bag = open_bag(bag_path)
     if not any(topic.count for topic in bag.topics.values()):
         raise BagError(f"{bag.path}: expected messages, got none; nothing can be replayed")
-    revision = options.parameters.policy.revision or None
-    builder = TraceBuilder(bag, load_policy_config(policy_path, revision=revision), options)
+    if policy is None:
+        policy = load_policy(policy_path, revision=options.parameters.policy.revision or None, device="cpu")
+    builder = TraceBuilder(bag, policy, options)
     # Before the middleware of this process starts: its shared memory must have room for pictures too.
     os.environ.update(with_middleware_profile(os.environ))
     with TemporaryDirectory(prefix="policy_ros_replay_") as folder:

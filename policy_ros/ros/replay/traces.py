@@ -16,10 +16,11 @@ from policy_ros.errors import ObservationError
 from policy_ros.execution import ExecutionState
 from policy_ros.observation import ObservationAssembler
 from policy_ros.parameters.topics import absolute_topic
-from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.base import Policy
 from policy_ros.replay.cursor import MessageCursor
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.parts import ReplayParts
+from policy_ros.replay.pictures import PictureAverages
 from policy_ros.replay.trace import NO_CHUNK, ChunkTrace, EpisodeTrace, HoldTrace, ReplayListener, TickTrace
 from policy_ros.ros.replay.reconstruction import HeldPeriod, Reconstruction, WorkedOutTick
 from policy_ros.ros.replay.status_facts import (
@@ -42,7 +43,7 @@ class TraceBuilder:
 
     Args:
         bag: what is played.
-        config: of the node's policy.
+        policy: the node's; it is not asked for actions here.
         options: as for an offline replay; delay and seed play no part.
 
     Raises:
@@ -50,9 +51,9 @@ class TraceBuilder:
         ConfigurationError: parameters that do not fit the policy or each other.
     """
 
-    def __init__(self, bag: Bag, config: PolicyConfig, options: ReplayOptions) -> None:
+    def __init__(self, bag: Bag, policy: Policy, options: ReplayOptions) -> None:
         self._bag = bag
-        self._parts = ReplayParts(bag, _Configured(config), options)
+        self._parts = ReplayParts(bag, policy, options)
         self._joints_topic = absolute_topic(options.parameters.joints.topic, options.namespace)
         self._names = self._parts.scaling.names
         self._period_s = self._parts.config.period_s
@@ -87,8 +88,11 @@ class TraceBuilder:
         if self._parts.gapless:
             holds = sorted([*holds, *_waits(ticks, episode.stop_ns)], key=lambda hold: hold.begin_ns)
         self._fill_in_setpoints(episode, traces, ticks)
+        pictures = PictureAverages(self._parts.trained_pictures)
         for trace, observation in self._observations(episode, traces):
             listener.chunk(trace, observation)
+            if observation.features:
+                pictures.add(observation)
         starved = int(np.sum(ticks.states == ExecutionState.STARVED))
         result = EpisodeTrace(
             episode=episode,
@@ -102,6 +106,7 @@ class TraceBuilder:
             deadline_misses=starved if self._parts.gapless else 0,
             has_commands=self._parts.has_commands,
             problems=tuple(problems),
+            pictures=pictures.trace(),
         )
         listener.episode(result)
         return result
@@ -150,20 +155,13 @@ class TraceBuilder:
 
     def _observations(self, episode: Episode, traces: Sequence[ChunkTrace]) -> Iterator[tuple[ChunkTrace, Observation]]:
         """Each chunk with what the node saw when it began, as far as the bag can tell."""
-        assembler, inputs = self._parts.make_assembler(), self._parts.inputs
+        assembler, inputs = self._parts.make_assembler(), self._parts.make_inputs()
         messages = self._bag.messages(inputs.topics, start_ns=episode.start_ns, stop_ns=episode.stop_ns)
         cursor = MessageCursor(messages)
         for trace in traces:
             for message in cursor.before(trace.begin_ns + 1):
                 inputs.feed(message, assembler)
             yield trace, _observed(assembler, trace)
-
-
-@dataclass(frozen=True)
-class _Configured:
-    """Of a policy, what the wiring asks for."""
-
-    config: PolicyConfig
 
 
 @dataclass(frozen=True, eq=False)
