@@ -18,11 +18,14 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from support.bags import STORE, Recording
 from support.checkpoints import write_act
 from support.replays import COMMANDS, Witness, course, record, with_execution
 from support.waiting import wait_for
 
 from policy_ros.bags import BagError, open_bag
+from policy_ros.errors import ConfigurationError
+from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.policy import load_policy_for
 from policy_ros.policies import load_policy
 from policy_ros.replay.bag_replay import BagReplay
@@ -32,12 +35,18 @@ from policy_ros.ros.replay.heard import Heard
 from policy_ros.ros.replay.link import Interrupted, Link, ThroughRosError
 from policy_ros.ros.replay.listening import ListeningReplay
 from policy_ros.ros.replay.node_process import PolicyNodeProcess
+from policy_ros.ros.replay.played_topics import topics_to_play
 from policy_ros.ros.replay.session import replay_through_ros
 from policy_ros.ros.replay.traces import TraceBuilder
 
 DURATION_S = 3.0
 EPISODES = ((0.2, 1.4), (1.6, 2.8))
-INPUTS = ("/joint_states", "/camera/front/image_raw")
+URDF = """<robot name="arm"><link name="base"/><link name="upper"/><link name="lower"/>
+<joint name="shoulder" type="revolute"><parent link="base"/><child link="upper"/>
+<limit lower="-3" upper="3" effort="9" velocity="0.05"/></joint>
+<joint name="elbow" type="revolute"><parent link="upper"/><child link="lower"/>
+<limit lower="-3" upper="3" effort="9" velocity="0.05"/></joint></robot>"""
+INPUTS = ("/robot_description", "/joint_states", "/camera/front/image_raw")
 # The course of the recording is at most 0.3 rad/s fast. What begins later is compared with setpoints that are as much
 # later; on a machine that is busy beyond the delays of the test's own processes by up to two camera periods of 40 ms.
 LATE_S = 0.08
@@ -58,13 +67,26 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record(tmp_path_factory.mktemp("bag") / "bag", DURATION_S, episodes=EPISODES)
+    """The course, and the description of a robot that can hardly keep to it."""
+    folder = tmp_path_factory.mktemp("bag")
+    plain = open_bag(record(folder / "plain", DURATION_S, episodes=EPISODES))
+    description = STORE.types["std_msgs/msg/String"](data=URDF)
+    with Recording(folder / "bag") as written:
+        written.add("/robot_description", plain.start_ns, description)
+        for message in plain.messages(plain.topics):
+            written.raw(message.topic, message.log_ns, plain.topics[message.topic].type, bytes(message.data))
+    return folder / "bag"
+
+
+def replay_parameters(**execution: object) -> NodeParameters:
+    parameters = with_execution(execution_horizon=2, **execution)
+    return dataclasses.replace(parameters, gate=dataclasses.replace(parameters.gate, use_robot_description=True))
 
 
 @pytest.fixture
 def options() -> ReplayOptions:
     """The offline replay's parameters, but with room for a test machine that must not look like a fault."""
-    parameters = with_execution(execution_horizon=2, heartbeat_timeout_s=5.0)
+    parameters = replay_parameters(heartbeat_timeout_s=5.0)
     return ReplayOptions(
         dataclasses.replace(
             parameters,
@@ -77,7 +99,7 @@ def options() -> ReplayOptions:
 @pytest.fixture(scope="module")
 def offline(bag: Path, policy: Path) -> Witness:
     """What the policy answers to everything that could be seen, and what an execution in no hurry does with it."""
-    parameters = with_execution(execution_horizon=2)
+    parameters = replay_parameters()
     parameters = dataclasses.replace(parameters, policy=dataclasses.replace(parameters.policy, path=str(policy)))
     witness = Witness()
     BagReplay(bag, load_policy_for(parameters), ReplayOptions(parameters)).run(witness)
@@ -182,6 +204,8 @@ def test_offline_and_through_ros_agree(
     for trace in through.traces:
         counted = int(np.sum(trace.ticks.chunks >= 0))
         assert trace.counters["commands"] == pytest.approx(counted, abs=2), "ticks as the node counts them"
+        clamped = int(trace.ticks.clamped.any(axis=1).sum())
+        assert trace.counters["gate_clamped"] == pytest.approx(clamped, abs=3) and clamped > 5, "and what they became"
         assert all(chunk.begin_ns <= chunk.end_ns <= chunk.took_over_ns for chunk in trace.chunks)
 
 
@@ -210,7 +234,7 @@ def test_a_player_that_waits_for_nobody_will_do(
                 player.wait(timeout=30.0)
     finally:
         link.close()
-    assert outcome.episodes == len(EPISODES)
+    assert outcome.episodes == len(EPISODES) and outcome.problems == ()
     assert_same_answers(offline, through)
 
 
@@ -251,9 +275,6 @@ def test_a_bag_without_a_topic_is_refused_before_anything_is_started(
 
 
 def test_commands_are_never_played(bag: Path):
-    from policy_ros.errors import ConfigurationError
-    from policy_ros.ros.replay.played_topics import topics_to_play
-
     commands = {COMMANDS: ["std_msgs/msg/Float64MultiArray"]}
     with pytest.raises(ConfigurationError, match="commands a robot"):
         topics_to_play(open_bag(bag), commands, commands=[COMMANDS])

@@ -13,6 +13,7 @@ import rclpy
 from rosgraph_msgs.msg import Clock
 
 from policy_ros.bags import open_bag
+from policy_ros.ros.qos import LATCHED
 from policy_ros.ros.recorder.definitions import message_class
 
 CLOCK_HZ = 40.0
@@ -24,7 +25,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("rosbag2_player")
     clock = node.create_publisher(Clock, "/clock", 1)
-    publishers = {topic: node.create_publisher(message_class(bag.topics[topic].type), topic, 1) for topic in topics}
+    publishers = {topic: _publisher(node, topic, bag.topics[topic].type) for topic in topics}
 
     def tell(time_ns: int) -> None:
         message = Clock()
@@ -42,6 +43,11 @@ def main() -> None:
         publishers[message.topic].publish(bytes(message.data))
     node.destroy_node()
     rclpy.shutdown()
+
+
+def _publisher(node, topic: str, type_: str):
+    """With the QoS that it was recorded with: a robot's description is latched."""
+    return node.create_publisher(message_class(type_), topic, LATCHED if type_ == "std_msgs/msg/String" else 1)
 
 
 def _wait_until(due_s: float) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from policy_ros.ros.replay.traces import TraceBuilder
 
 _SETTLE_S = 0.5  # for chunks that were published before the newest status and come after it
 _POLL_S = 0.02
+_UNPLAYED_NS = 100_000_000  # some periods of a player's clock, which ends before the recording does
 
 
 class ListeningReplay:
@@ -75,11 +75,9 @@ class ListeningReplay:
             if clock.now_ns <= episode.start_ns:
                 break
             chunks, statuses = self._heard.take(episode.stop_ns)
-            played = episode
-            if clock.now_ns < episode.stop_ns:
-                played = dataclasses.replace(episode, stop_ns=clock.now_ns)
+            if clock.now_ns < episode.stop_ns - _UNPLAYED_NS:
                 problems.append(f"{bag.path}: episode {episode.index}: {self._short(episode, clock.now_ns)}")
-            self._builder.tell(played, chunks, statuses, listener)
+            self._builder.tell(episode, chunks, statuses, listener, until_ns=clock.now_ns)
             compute_s += latencies(statuses)
             told += 1
         if told < len(episodes):

@@ -65,6 +65,7 @@ class TraceBuilder:
         statuses: Sequence[HeardStatus],
         listener: ReplayListener,
         *,
+        until_ns: int | None = None,
         resets: int = 0,
         problems: Sequence[str] = (),
     ) -> EpisodeTrace:
@@ -75,6 +76,7 @@ class TraceBuilder:
             chunks: those that took over until its end, in the order of time.
             statuses: from before its start to its end.
             listener: told of the chunks in their order, then of the episode.
+            until_ns: how far it was played; None: to its end.
             resets: holds that were ended from outside.
             problems: found while it was played.
         """
@@ -83,10 +85,11 @@ class TraceBuilder:
         before = counts_before(statuses, episode.start_ns)
         facts = chunk_facts(chunks, active, before)
         traces = tuple(_chunk_trace(i, *each) for i, each in enumerate(zip(chunks, facts, strict=True)))
-        holds = holds_of(active, episode.stop_ns)
-        ticks = self._ticks(episode, chunks, facts, holds, active)
+        stop_ns = episode.stop_ns if until_ns is None else min(until_ns, episode.stop_ns)
+        holds = holds_of(active, stop_ns)
+        ticks = self._ticks(episode, chunks, facts, holds, active, stop_ns)
         if self._parts.gapless:
-            holds = sorted([*holds, *_waits(ticks, episode.stop_ns)], key=lambda hold: hold.begin_ns)
+            holds = sorted([*holds, *_waits(ticks, stop_ns)], key=lambda hold: hold.begin_ns)
         self._fill_in_setpoints(episode, traces, ticks)
         pictures = PictureAverages(self._parts.trained_pictures)
         for trace, observation in self._observations(episode, traces):
@@ -118,6 +121,7 @@ class TraceBuilder:
         facts: Sequence[ChunkFacts],
         holds: Sequence[HoldTrace],
         active: Sequence[HeardStatus],
+        stop_ns: int,
     ) -> TickTrace:
         measured = _Measured.read(self._bag, episode, self._joints_topic, self._names)
         reconstruction = Reconstruction(
@@ -132,8 +136,8 @@ class TraceBuilder:
             chunks,
             [each.guided for each in facts],
             [HeldPeriod(hold.begin_ns, hold.end_ns) for hold in holds],
-            active[0].stamp_ns if active else episode.stop_ns,
-            episode.stop_ns,
+            active[0].stamp_ns if active else stop_ns,
+            stop_ns,
         )
         return _tick_trace(ticks, len(self._names), measured)
 
