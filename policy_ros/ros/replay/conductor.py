@@ -102,7 +102,12 @@ class Conductor:
         self._say(f"waiting for {name}")
         link.wait_for(lambda: self._node.found, START_S, lambda: f"node {name}: its services were not found")
         link.wait_for(lambda: self._heard.connected, _TOPICS_S, lambda: f"{name}/action_chunk and {name}/status")
-        self._clock.repeat()
+        link.wait_for(
+            lambda: self._clock.publisher.get_subscription_count() > 0,
+            _TOPICS_S,
+            lambda: f"{name} to listen to '{CLOCK_TOPIC}'; does it run with use_sim_time?",
+        )
+        self._clock.repeat()  # so that the node knows the time before it begins to watch for jumps
         state = self._node.state()
         if state == "unconfigured":
             self._say(f"configuring {name}")
