@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,8 +19,9 @@ from policy_ros.replay.metrics.estimators import Estimator
 from policy_ros.replay.metrics.pool import Pool
 from policy_ros.replay.metrics.rounding import rounded_or_none
 from policy_ros.replay.result import ReplayResult
+from policy_ros.replay.writing import METRICS
 
-METRICS_FILE = "metrics.json"
+_LISTED = 8  # episodes in one line
 
 
 class ComparisonError(PolicyRosError):
@@ -104,13 +105,11 @@ def read_result(path: Path) -> ReplayResult:
     Raises:
         ComparisonError: there is none, or it cannot be read.
     """
-    file = path / METRICS_FILE if path.is_dir() else path
+    file = path / METRICS if path.is_dir() else path
     try:
         return ReplayResult.from_json(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ComparisonError(
-            f"{file}: expected {METRICS_FILE} of `policy-ros replay --out`, got no such file"
-        ) from None
+        raise ComparisonError(f"{file}: expected {METRICS} of `policy-ros replay --out`, got no such file") from None
     except (OSError, ValueError, ConfigurationError) as error:
         raise ComparisonError(f"{file}: {error}") from None
 
@@ -155,13 +154,9 @@ def _require_same_bags(a: ReplayResult, b: ReplayResult) -> None:
 def _pair(
     a: Sequence[EpisodeMetrics], b: Sequence[EpisodeMetrics]
 ) -> tuple[list[tuple[EpisodeMetrics, EpisodeMetrics]], list[str]]:
-    """Episodes that both have, and a line for each that only one has."""
+    """Episodes that both have, and a line for each bag of which one has more."""
     one, other = _by_key("A", a), _by_key("B", b)
-    notes = [
-        f"left out: episode {index} of {bag}, only in {side}"
-        for side, keys in (("A", one.keys() - other.keys()), ("B", other.keys() - one.keys()))
-        for bag, index, _ in sorted(keys)
-    ]
+    notes = [*_only("A", one.keys() - other.keys()), *_only("B", other.keys() - one.keys())]
     pairs = [(one[key], other[key]) for key in sorted(one.keys() & other.keys())]
     if not pairs:
         raise ComparisonError(
@@ -169,6 +164,17 @@ def _pair(
             "and begin in common"
         )
     return pairs, notes
+
+
+def _only(side: str, keys: Iterable[tuple[str, int, int]]) -> list[str]:
+    indices: dict[str, list[str]] = {}
+    for bag, index, _ in sorted(keys):
+        indices.setdefault(bag, []).append(str(index))
+    lines = []
+    for bag, found in indices.items():
+        listed = ", ".join(found[:_LISTED]) + (", …" if len(found) > _LISTED else "")
+        lines.append(f"left out, only in {side}: {len(found)} of the episodes of {bag} ({listed})")
+    return lines
 
 
 def _by_key(side: str, episodes: Sequence[EpisodeMetrics]) -> dict[tuple[str, int, int], EpisodeMetrics]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ METRICS = "metrics.json"
 RUN = "run.json"
 REPORT = "report.html"
 MESSAGES = "replay.mcap"
+
+# Strings of JSON have no line breaks, so that these never match within one.
+_LINE_BREAK = re.compile(r"\n\s+")
+_SHORT_LIST = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
 
 
 def prepare_directory(out: Path, bags: Iterable[Path], *, overwrite: bool) -> None:
@@ -66,12 +71,13 @@ def message_files(bags: Sequence[str]) -> list[str]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that people read too; it is whole or not there.
+    """Write a file that people read too, lists of numbers on one line; it is whole or not there.
 
     Raises:
         OSError: it cannot be written.
     """
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = _SHORT_LIST.sub(lambda found: "[" + _LINE_BREAK.sub(" ", found[1]) + "]", text)
 
     def write(unfinished: Path) -> None:
         unfinished.write_text(text, encoding="utf-8")

@@ -107,7 +107,7 @@ def test_episodes_that_only_one_has_are_left_out_and_said():
     a, b = of_errors(0.1, 0.1, 0.9), of_errors(0.2, 0.2)
     comparison = compare(a, b)
     assert comparison.episodes == 2
-    assert comparison.notes == ("left out: episode 2 of made_up, only in A",)
+    assert comparison.notes == ("left out, only in A: 1 of the episodes of made_up (2)",)
     assert by_name(comparison)["mae"].a.value == pytest.approx(0.1, rel=1e-4)
 
 
@@ -116,7 +116,7 @@ def test_a_bag_that_failed_in_one_leaves_its_episodes_out():
     a = result_of(*first, *other, bags=("made_up", "other"))
     b = result_of(*first, bags=("made_up", "other"))
     assert compare(a, b).episodes == 2
-    assert compare(a, b).notes[-1] == "left out: episode 1 of other, only in A"
+    assert compare(a, b).notes == ("left out, only in A: 2 of the episodes of other (0, 1)",)
 
 
 def test_other_bags_are_refused_by_name():

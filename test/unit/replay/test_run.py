@@ -20,6 +20,7 @@ from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.result import BagResult, ReplayResult
 from policy_ros.replay.run import ReplayRequest, replay
 from policy_ros.replay.workers import run_in_processes
+from policy_ros.replay.writing import write_json
 
 EPISODES = ((0.2, 0.7), (0.8, 1.3))
 
@@ -296,3 +297,16 @@ def test_many_latencies_are_thinned_without_changing_their_distribution():
     assert len(samples) == 10_000 and (samples[0], samples[-1]) == (0.0, 0.029999)
     assert sum(samples) / len(samples) == pytest.approx(0.015, rel=1e-3)
     assert record_["inference_s"]["count"] == 30_000
+
+
+def test_lists_of_numbers_are_on_one_line_and_everything_reads_back(tmp_path: Path):
+    content = {
+        "numbers": [1.5, None, -2],
+        "texts": ["a [\\n 1 ]", 'quoted "x", [y]'],
+        "nested": [[1, 2], [], [{"a": [3, 4]}]],
+        "none": [],
+    }
+    write_json(tmp_path / "file.json", content)
+    text = (tmp_path / "file.json").read_text()
+    assert json.loads(text) == content
+    assert '"numbers": [1.5, null, -2],' in text and "[1, 2]" in text and '"a": [3, 4]' in text
