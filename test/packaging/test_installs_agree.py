@@ -93,11 +93,14 @@ def test_both_install_the_same_programs_messages_and_data(colcon_prefix: Path):
         "bin/policy-ros",
         "lib/policy_ros/policy_node",
         "lib/policy_ros/simulated_robot",
+        "lib/policy_ros/bag_player",
+        "lib/policy_ros/replay_scorer",
         "share/ament_index/resource_index/packages/policy_ros",
         "share/policy_ros/checkpoints/pick_act/model.safetensors",
         "share/policy_ros/checkpoints/pick_flow/model.safetensors",
         "share/policy_ros/config/fastdds.xml",
         "share/policy_ros/launch/act.launch.py",
+        "share/policy_ros/launch/replay.launch.py",
         "share/policy_ros/msg/ActionChunk.msg",
         "share/policy_ros/package.xml",
     ):
@@ -105,7 +108,7 @@ def test_both_install_the_same_programs_messages_and_data(colcon_prefix: Path):
             assert (prefix / relative).is_file(), prefix / relative
 
 
-@pytest.mark.parametrize("program", ["policy-ros", "policy_node", "simulated_robot"])
+@pytest.mark.parametrize("program", ["policy-ros", "policy_node", "simulated_robot", "bag_player", "replay_scorer"])
 def test_the_executables_run_with_the_interpreter_they_were_installed_for(colcon_prefix: Path, program: str):
     for prefix in (PREFIX, colcon_prefix):
         executable = prefix / "lib" / "policy_ros" / program
