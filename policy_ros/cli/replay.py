@@ -109,10 +109,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", metavar="MODE", help="of execution; default: the parameters' execution.mode")
     parser.add_argument(
         "--delay",
-        default="0ms",
         metavar="DELAY",
         help="of every inference: 120ms, 'measured' here, or drawn from a run.json or a bag with the node's status; "
-        "default 0ms",
+        "default 0ms; --through-ros measures it",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random; default 0")
     parser.add_argument(
@@ -200,6 +199,11 @@ def _request(arguments: argparse.Namespace) -> ReplayRequest:
     from policy_ros.replay.options import ReplayOptions
     from policy_ros.replay.run import ReplayRequest
 
+    if arguments.through_ros and arguments.delay not in (None, "measured"):
+        raise ConfigurationError(
+            f"--delay: expected none beside --through-ros, where inferences last as long as they do, got "
+            f"{arguments.delay}; -p execution.added_delay_s:=0.12 makes them longer"
+        )
     if arguments.through_ros and (arguments.workers or arguments.backend != "processes"):
         raise ConfigurationError(
             "--through-ros: expected one bag after the other, got --workers or --backend beside it"
@@ -209,7 +213,7 @@ def _request(arguments: argparse.Namespace) -> ReplayRequest:
         policy=PolicySource(arguments.policy, arguments.revision, arguments.device),
         options=ReplayOptions(
             _parameters(arguments),
-            delay=parse_delay(arguments.delay),
+            delay=parse_delay(arguments.delay or ("measured" if arguments.through_ros else "0ms")),
             seed=arguments.seed,
             namespace=arguments.namespace,
             action_topic=arguments.action_topic,

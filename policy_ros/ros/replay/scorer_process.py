@@ -11,6 +11,7 @@ from pathlib import Path
 
 from policy_ros.bags import open_bag
 from policy_ros.errors import ConfigurationError, PolicyRosError
+from policy_ros.replay.delays import DelayKind, DelayOptions
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.ros.process import leave, stop_on_signals
 from policy_ros.ros.replay.arguments import PolicyNode, make_parser, parse
@@ -58,6 +59,7 @@ def _score(arguments, words: Sequence[str], stop: threading.Event) -> int:
         revision = node.parameters.policy.revision or None
         options = ReplayOptions(
             node.parameters,
+            delay=DelayOptions(DelayKind.MEASURED),
             namespace=recorded_namespace(open_bag(arguments.bag), node.parameters, node.namespace),
             action_topic=arguments.action_topic,
         )
