@@ -155,7 +155,8 @@ def run_job(job: ReplayJob, progress: Progress, open_replay: Callable[[ReplayJob
         replay = open_replay(job)
         length_s = (replay.bag.end_ns - replay.bag.start_ns) * 1e-9
         listener.begin()
-        outcome = replay.run(listener, lambda done_s: telling.tell(done_s / length_s if length_s else 1.0))
+        with _holds_not_logged():
+            outcome = replay.run(listener, lambda done_s: telling.tell(done_s / length_s if length_s else 1.0))
     except Stopped:
         error = INTERRUPTED
     except PolicyRosError as refused:
@@ -172,6 +173,18 @@ def run_job(job: ReplayJob, progress: Progress, open_replay: Callable[[ReplayJob
         run=BagRun(time.monotonic() - begin, () if outcome is None else outcome.compute_s),
         material=material,
     )
+
+
+@contextmanager
+def _holds_not_logged() -> Iterator[None]:
+    """They are in the metrics, and nobody is there to react."""
+    logger = logging.getLogger("policy_ros.execution")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def one_line(error: BaseException) -> str:

@@ -7,7 +7,6 @@ broken takes all running jobs along, and does not say which of them broke it.)
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -23,7 +22,6 @@ from policy_ros.replay.jobs import INTERRUPTED, JobResult, ReplayJob, Stopped, W
 
 STOP_TIMEOUT_S = 10.0  # that a bag has to come to an end of its own when somebody wants one
 _POLL_S = 0.2
-_LOG_ROOT = "policy_ros"
 _spawn = multiprocessing.get_context("spawn")  # forked, a process would inherit the locks of torch's threads
 
 
@@ -116,8 +114,7 @@ class _Worker:
     def __init__(self, threads: int) -> None:
         self.index: int | None = None
         self.connection, theirs = _spawn.Pipe()
-        level = logging.getLogger(_LOG_ROOT).getEffectiveLevel()
-        self._process = _spawn.Process(target=_serve, args=(theirs, threads, level), daemon=True)
+        self._process = _spawn.Process(target=_serve, args=(theirs, threads), daemon=True)
         with _deaf_children():
             self._process.start()
         theirs.close()
@@ -159,10 +156,9 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, threads: int, level: int) -> None:
+def _serve(connection: Connection, threads: int) -> None:
     """What a process does."""
     torch.set_num_threads(threads)
-    logging.getLogger(_LOG_ROOT).setLevel(level)
     with suppress(EOFError, OSError):  # the other end is closed
         while True:
             job: ReplayJob | None = connection.recv()
