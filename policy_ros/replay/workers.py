@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 import torch
@@ -149,6 +150,7 @@ class _Worker:
 @contextmanager
 def _deaf_children() -> Iterator[None]:
     """Ctrl-C reaches every process of a terminal: those started within are asked to end by their parent only."""
+    resource_tracker.ensure_running()  # otherwise started with the first child, which unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
