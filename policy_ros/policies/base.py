@@ -76,7 +76,8 @@ class Policy(nn.Module, ABC):
         """Training loss and its named parts, from normalised inputs.
 
         Args:
-            batch: as for :meth:`infer`, and ``action`` ``(B, H, A)`` and ``action_is_pad`` ``(B, H)`` bool.
+            batch: as for :meth:`infer`, and ``action`` ``(B, N, A)`` and ``action_is_pad`` ``(B, N)`` bool, of the N
+                rows ``config.target_rows``, which mostly are the chunk.
         """
 
     def infer_guided(self, batch: Mapping[str, Tensor], noise: Tensor | None, target: Target) -> Tensor:
@@ -245,7 +246,8 @@ class Policy(nn.Module, ABC):
 
         Args:
             batch: feature key to ``(B, *shape)`` or ``(B, T, *shape)``, images uint8 or float in 0 to 1; ``action``
-                ``(B, H, A)``; optionally ``action_is_pad`` ``(B, H)`` bool, true for rows past the episode's end.
+                ``(B, N, A)``, the rows ``config.target_rows``; optionally ``action_is_pad`` ``(B, N)`` bool, true for
+                rows outside the episode.
         """
         target = batch[ACTION].to(self.device, torch.float32)
         padding = batch.get(ACTION_IS_PAD)

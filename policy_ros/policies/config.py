@@ -76,6 +76,14 @@ class PolicyConfig:
         raise NotImplementedError
 
     @property
+    def target_rows(self) -> range:
+        """The rows of actions that training shows; row 0 is the one that ``predict`` starts with.
+
+        Policies that learn the past as well begin before it. The last one is at least H - 1.
+        """
+        return range(self.chunk_size)
+
+    @property
     def action_dim(self) -> int:
         """A, the values in one row."""
         return self.output_features[ACTION].shape[0]

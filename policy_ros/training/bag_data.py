@@ -123,7 +123,8 @@ def _dataset_options(options: TrainingOptions, parameters: NodeParameters) -> Da
         failures=options.failures,
     )
     config = _config(options, declared_features(parameters, dataset))
-    return dataclasses.replace(dataset, chunk_size=config.chunk_size, n_obs_steps=config.n_obs_steps)
+    rows = config.target_rows
+    return dataclasses.replace(dataset, chunk_size=rows.stop, past_rows=-rows.start, n_obs_steps=config.n_obs_steps)
 
 
 def _config(options: TrainingOptions, features: Mapping[str, FeatureSpec]) -> PolicyConfig:

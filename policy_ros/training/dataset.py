@@ -36,7 +36,8 @@ class DatasetOptions:
     """How samples are cut out of bags.
 
     Attributes:
-        chunk_size: H, rows of actions in a sample.
+        chunk_size: H, rows of actions in a sample, from the one that follows the observation on.
+        past_rows: P, rows in a sample before those.
         n_obs_steps: T, observations in a sample, the current one included.
         image_size: height and width that the policy resizes images to, which samples hold as recorded; None: the same.
         stride: take every n-th point of the grid.
@@ -55,6 +56,7 @@ class DatasetOptions:
     """
 
     chunk_size: int
+    past_rows: int = 0
     n_obs_steps: int = 1
     image_size: tuple[int, int] | None = None
     stride: int = 1
@@ -70,6 +72,7 @@ class DatasetOptions:
 
     def __post_init__(self) -> None:
         check_range("chunk_size", self.chunk_size, 1, MAX_HORIZON)
+        check_range("past_rows", self.past_rows, 0, MAX_HORIZON)
         check_range("n_obs_steps", self.n_obs_steps, 1, MAX_OBS_STEPS)
         for side in self.image_size or ():
             check_range("image_size", side, 1, MAX_IMAGE_SIDE)

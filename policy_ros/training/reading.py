@@ -90,6 +90,7 @@ class BagReader:
             self._scaling,
             rate_hz=self._parameters.execution.rate_hz,
             horizon=options.chunk_size,
+            past_rows=options.past_rows,
             max_silence_s=None if options.action_topic is None else options.max_action_gap_s,
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of actions that lie ahead of an observation."""
+"""The rows of actions around an observation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ _ROOM = 4  # windows that fit before rows are moved to the front
 
 
 class RowWindow:
-    """A queue of at most H rows, of which some may be unknown, as one array.
+    """A queue of at most H rows, of which some may be unknown, and the P rows that left it last, as one array.
 
     Args:
         horizon: H, the most rows.
         dim: A, values in a row.
+        past: P.
     """
 
-    def __init__(self, horizon: int, dim: int) -> None:
-        self._horizon = horizon
-        self._rows = np.zeros((_ROOM * horizon, dim))
-        self._known = np.zeros(_ROOM * horizon, dtype=np.bool_)
+    def __init__(self, horizon: int, dim: int, past: int = 0) -> None:
+        self._horizon, self._past = horizon, past
+        room = _ROOM * (horizon + past)
+        self._rows = np.zeros((room, dim))
+        self._known = np.zeros(room, dtype=np.bool_)
         self._begin = self._end = 0
 
     def __len__(self) -> int:
@@ -29,9 +31,10 @@ class RowWindow:
     def append(self, row: NDArray[np.float64] | None) -> None:
         """Add the next row ``(A,)``; None where nobody knows it."""
         if self._end == len(self._rows):
-            kept = slice(self._begin, self._end)
-            self._rows[: len(self)], self._known[: len(self)] = self._rows[kept].copy(), self._known[kept].copy()
-            self._begin, self._end = 0, len(self)
+            start = max(0, self._begin - self._past)
+            kept, count = slice(start, self._end), self._end - start
+            self._rows[:count], self._known[:count] = self._rows[kept].copy(), self._known[kept].copy()
+            self._begin, self._end = self._begin - start, count
         self._known[self._end] = row is not None
         if row is not None:
             self._rows[self._end] = row
@@ -42,16 +45,20 @@ class RowWindow:
         self._begin += 1
 
     def chunk(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """All rows ``(H, A)`` and which are padding ``(H,)``.
+        """All rows ``(P + H, A)`` and which are padding ``(P + H,)``; row P is the front of the queue.
 
-        Padding begins with the first row that is unknown or missing and repeats the last one before it. Without any
-        known row at the front all is padding, of zeros.
+        Padding begins with the first row that is unknown or missing, on either side, and repeats the last one before
+        it. Without a known row at the front all is padding, of zeros.
         """
-        count = min(len(self), self._horizon)
-        known = self._known[self._begin : self._begin + count]
-        valid = count if known.all() else int(np.argmin(known))
-        chunk = np.zeros((self._horizon, self._rows.shape[1]))
-        chunk[:valid] = self._rows[self._begin : self._begin + valid]
-        if valid:
-            chunk[valid:] = chunk[valid - 1]
-        return chunk, np.arange(self._horizon) >= valid
+        ahead = _leading(self._known[self._begin : min(self._end, self._begin + self._horizon)])
+        behind = _leading(self._known[max(0, self._begin - self._past) : self._begin][::-1]) if ahead else 0
+        numbers = np.arange(-self._past, self._horizon)
+        is_pad = (numbers < -behind) | (numbers >= ahead)
+        if not ahead:
+            return np.zeros((len(numbers), self._rows.shape[1])), is_pad
+        return self._rows[self._begin + numbers.clip(-behind, ahead - 1)], is_pad
+
+
+def _leading(known: NDArray[np.bool_]) -> int:
+    """How many rows are known before the first that is not."""
+    return len(known) if known.all() else int(np.argmin(known))

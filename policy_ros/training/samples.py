@@ -76,8 +76,8 @@ class Point:
         index: its number.
         time_ns: its log time [ns].
         observation: what the policy would see; None if there is a problem.
-        actions: ``(H, A)`` float32, policy units.
-        is_pad: ``(H,)``, true for rows that nobody commanded; they repeat the last one before.
+        actions: ``(P + H, A)`` float32, policy units; row P is the first after the observation.
+        is_pad: ``(P + H,)``, true for rows that nobody commanded; they repeat the nearest one.
         problem: why this is no sample.
     """
 
@@ -103,7 +103,8 @@ class GridReader:
         assembler: nothing pushed yet.
         scaling: robot to policy units, of the commanded joints.
         rate_hz: the control rate [Hz].
-        horizon: H, rows in a sample.
+        horizon: H, rows in a sample after the observation.
+        past_rows: P, rows in a sample before those.
         max_silence_s: a row is unknown when no command came for longer; None: a command holds until the next [s].
 
     Attributes:
@@ -120,17 +121,18 @@ class GridReader:
         *,
         rate_hz: float,
         horizon: int,
+        past_rows: int = 0,
         max_silence_s: float | None = None,
     ) -> None:
         self._inputs, self._commands, self._assembler = inputs, commands, assembler
         self._input_topics, self._command_topics = frozenset(inputs.topics), frozenset(commands.topics)
         self._scaling = scaling
         self._rate_hz = rate_hz
-        self._horizon = horizon
+        self._horizon, self._past_rows = horizon, past_rows
         self._max_silence_ns = None if max_silence_s is None else round(max_silence_s * NS_PER_S)
         self.origin_ns: int | None = None
         self.completed_by = ""
-        self._rows = RowWindow(horizon, len(scaling.names))
+        self._rows = RowWindow(horizon, len(scaling.names), past_rows)
         self._waiting: deque[BagMessage] = deque()
         self._last_ns = self._last_command_ns = 0
         self._dropped = self._drops()
@@ -204,7 +206,7 @@ class GridReader:
         if index in wanted:
             rows, is_pad = self._rows.chunk()
             observation = None
-            if is_pad[0]:
+            if is_pad[self._past_rows]:
                 problem = _NO_COMMAND
             if problem is None:
                 observation, problem = self._observe(time_ns)

@@ -27,8 +27,8 @@ class SampleStream(IterableDataset[Sample]):
     """One shard of one epoch: the same samples in the same order every time.
 
     A sample is a mapping of feature key to tensor: images uint8 ``(3, H, W)`` as recorded, vectors float32 ``(n,)``,
-    both with a leading axis of T where ``n_obs_steps`` is more than 1; ``action`` float32 ``(H, A)`` in policy units,
-    ``action_is_pad`` bool ``(H,)``, and ``task``, a string, where one of the parts has one.
+    both with a leading axis of T where ``n_obs_steps`` is more than 1; ``action`` float32 ``(P + H, A)`` in policy
+    units, ``action_is_pad`` bool ``(P + H,)``, and ``task``, a string, where one of the parts has one.
 
     Args:
         parts: ``plan.training`` or ``plan.validation``.

@@ -85,10 +85,10 @@ class BruteForce:
             return None
 
     def actions(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        times = [self.time_ns(index + 1 + i) for i in range(self.options.chunk_size)]
-        is_pad = np.array([time > self.last_ns for time in times])
-        rows = [self.setpoint(time) for time in times if time <= self.last_ns]
-        rows += [rows[-1]] * int(is_pad.sum())
+        numbers = range(index - self.options.past_rows, index + self.options.chunk_size)
+        last = max(number for number in numbers if self.time_ns(number + 1) <= self.last_ns)
+        is_pad = np.array([not 0 <= number <= last for number in numbers])
+        rows = [self.setpoint(self.time_ns(min(max(0, number), last) + 1)) for number in numbers]
         return action_scaling(PARAMETERS).to_policy(np.array(rows)), is_pad
 
 
@@ -108,12 +108,12 @@ def points_of_bag(bag: Path, options: DatasetOptions) -> list[Point]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize(("n_obs_steps", "chunk_size", "stride"), [(1, 7, 1), (3, 50, 2)])
+@pytest.mark.parametrize(("n_obs_steps", "past_rows", "chunk_size", "stride"), [(1, 0, 7, 1), (3, 2, 50, 2)])
 def test_samples_of_a_bag_are_to_the_byte_those_of_the_pushed_events(
-    tmp_path: Path, seed: int, n_obs_steps: int, chunk_size: int, stride: int
+    tmp_path: Path, seed: int, n_obs_steps: int, past_rows: int, chunk_size: int, stride: int
 ):
     events = demonstration(seed=seed, seconds=1.2, lossy=True)
-    options = DatasetOptions(chunk_size=chunk_size, n_obs_steps=n_obs_steps, stride=stride)
+    options = DatasetOptions(chunk_size=chunk_size, past_rows=past_rows, n_obs_steps=n_obs_steps, stride=stride)
     expected = BruteForce(events, options)
 
     points = points_of_bag(write(tmp_path / "bag", events), options)
