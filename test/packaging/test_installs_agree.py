@@ -108,6 +108,15 @@ def test_both_install_the_same_programs_messages_and_data(colcon_prefix: Path):
             assert (prefix / relative).is_file(), prefix / relative
 
 
+def test_both_install_what_the_report_of_a_replay_is_made_of(colcon_prefix: Path):
+    inside = Path("policy_ros/replay/report/templates")
+    wanted = {path.name for path in (ROOT / inside).iterdir()}
+    assert "report.html.j2" in wanted
+    for prefix in (PREFIX, colcon_prefix):
+        (installed,) = [*prefix.glob(f"lib/*/*-packages/{inside}"), *prefix.glob(f"local/lib/*/*-packages/{inside}")]
+        assert {path.name for path in installed.iterdir()} == wanted
+
+
 @pytest.mark.parametrize("program", ["policy-ros", "policy_node", "simulated_robot", "bag_player", "replay_scorer"])
 def test_the_executables_run_with_the_interpreter_they_were_installed_for(colcon_prefix: Path, program: str):
     for prefix in (PREFIX, colcon_prefix):

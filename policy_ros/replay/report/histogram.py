@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_BINS = 40
+MOST_BINS = 80
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,16 @@ _METRICS = (
 
 def episodes_table(result: ReplayResult) -> tuple[Table, str]:
     """A row for each episode, and a note where some are left out."""
-    columns = (
-        Column("bag", text=True, wrap=True),
+    columns = [
+        Column("bag", text=True),
         Column("episode"),
         Column("task", text=True, wrap=True),
         Column("success", text=True, note="of what was recorded"),
         Column("length [s]"),
         *(Column(title, note=note) for _, title, note in _METRICS),
-        Column("problems", text=True, wrap=True),
-    )
+    ]
+    if any(episode.problems for episode in result.episodes):
+        columns.append(Column("problems", text=True, wrap=True))
     episodes = [(bag, episode) for bag in result.bags for episode in bag.episodes]
     note = ""
     if len(episodes) > MOST_EPISODES:
@@ -53,7 +55,8 @@ def episodes_table(result: ReplayResult) -> tuple[Table, str]:
         errors = [_metrics([episode], ("mae",))["mae"] or 0.0 for _, episode in episodes]
         worst = sorted(range(len(episodes)), key=lambda each: (-errors[each], each))[:MOST_EPISODES]
         episodes = [episodes[each] for each in sorted(worst)]
-    return Table(columns, tuple(_episode(bag, episode) for bag, episode in episodes)), note
+    rows = (_episode(bag, episode) for bag, episode in episodes)
+    return Table(tuple(columns), tuple(replace(row, cells=row.cells[: len(columns)]) for row in rows)), note
 
 
 def bags_table(result: ReplayResult) -> Table:

@@ -301,7 +301,7 @@ def test_a_missing_library_is_named_with_what_to_install(library: str, monkeypat
 def test_bins_are_round_and_hold_every_value():
     values, counts = [0.0199, 0.0201, 0.034, 0.0812], [5, 1, 2, 1]
     made = histogram(values, counts)
-    assert made.width == pytest.approx(0.002)
+    assert made.width == pytest.approx(0.001)
     assert sum(made.counts) == 9
     assert made.counts[made.centres.index(min(made.centres, key=lambda each: abs(each - 0.02)))] == 6
 

@@ -216,7 +216,7 @@ function drawHistograms() {
     Plotly.newPlot(each.id, [{ type: "bar", x: each.centres, y: each.counts, width: each.width, marker: { color: COLOURS.commands,
       line: { color: "#fff", width: each.centres.length > 30 ? 0 : 0.5 } }, hovertemplate: "%{x}: %{y}<extra></extra>" }],
     baseLayout({ height: 260, bargap: 0, title: smallTitle(each.title),
-      margin: { l: 60, r: 10, t: 35, b: 45 }, xaxis: axis(each.unit, { rangemode: "tozero" }), yaxis: axis("chunks") }), SMALL);
+      margin: { l: 60, r: 10, t: 35, b: 45 }, xaxis: axis(each.unit, { range: [0, each.centres[each.centres.length - 1] + each.width] }), yaxis: axis("chunks") }), SMALL);
   }
 }
 
