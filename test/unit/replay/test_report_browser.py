@@ -17,6 +17,8 @@ from support.replay_reports import made_up_report
 
 from policy_ros.replay.report import write_report
 
+pytest.importorskip("plotly", reason="the extra 'report' is not installed")
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TIMEOUT_S = 240.0  # of a browser on a busy machine
 
@@ -54,7 +56,7 @@ window.addEventListener("load", async () => {
   const found = { title: document.title, drawn: {} };
   await settled();
   const marks = ".scatterlayer path, .barlayer path, .heatmaplayer image";
-  for (const plot of document.querySelectorAll(".plot")) found.drawn[plot.id] = plot.querySelectorAll(marks).length;
+  for (const plot of document.querySelectorAll("div.plot")) found.drawn[plot.id] = plot.querySelectorAll(marks).length;
   found.legend = texts("#joints .legendtext");
   found.links = document.querySelectorAll(".modebar a[href], .plotly-cloud-dialog").length;
   found.buttons = Array.from(document.querySelectorAll(".modebar-btn"), (each) => each.dataset.title);

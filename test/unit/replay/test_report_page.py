@@ -26,6 +26,9 @@ from policy_ros.replay.report.texts import duration, number, plural, share
 from policy_ros.replay.result import BagResult
 from policy_ros.replay.trace import EpisodeTrace, PictureTrace
 
+pytest.importorskip("plotly", reason="the extra 'report' is not installed")
+pytest.importorskip("jinja2", reason="the extra 'report' is not installed")
+
 BIG = 1_000_000  # bytes of a script
 
 

@@ -38,6 +38,11 @@ function plain(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
+// As much of a joint's name as has room beside its plot.
+function shortened(name) {
+  return name.length > 20 ? name.slice(0, 8) + "…" + name.slice(-11) : name;
+}
+
 function axis(title, more) {
   return Object.assign({ title: { text: title }, zeroline: false, gridcolor: "#e3e7eb", linecolor: "#8c959f", ticks: "outside",
     automargin: true }, more);
@@ -132,7 +137,7 @@ function drawStretch(index, range) {
   const height = (0.98 - gap * (joints - 1)) / joints;
   stretch.joints.forEach((name, joint) => {
     const top = 0.98 - joint * (height + gap);
-    layout["yaxis" + (joint + 2)] = axis("", { title: { text: plain(name), standoff: 12 }, domain: [Math.max(0, top - height), top], nticks: 5 });
+    layout["yaxis" + (joint + 2)] = axis("", { title: { text: plain(shortened(name)), standoff: 12 }, domain: [Math.max(0, top - height), top], nticks: 5 });
     traces.push(...jointTraces(stretch, arrays, joint, "y" + (joint + 2)));
   });
   document.getElementById("stretch-note").textContent = stretch.note;
