@@ -277,10 +277,11 @@ def _readable(request: ReplayRequest, done: Replayed) -> str:
     """What came of it, for a terminal."""
     result, run = done.result, done.run
     policy, options = result.policy, result.options
+    speed = "" if run["times_real_time"] is None else f" ({run['times_real_time']:g} times real time)"
     lines = [
         f"{policy['type']} of {policy['path']}, {options['mode']}, delay {options['delay']}, seed {options['seed']}",
         f"{_count(result.episodes, 'episode')} of {_count(result.bags, 'bag')}, {run['recorded_s']:.1f} s recorded, "
-        f"replayed in {run['wall_s']:.1f} s ({run['times_real_time']:g} times real time)",
+        f"replayed in {run['wall_s']:.1f} s{speed}",
     ]
     if result.summary is not None:
         lines += ["", *_metrics(result.summary.values()), *_remarks(result.summary)]

@@ -22,7 +22,7 @@ _MAX_SAMPLES = 10_000  # of the latencies; more say nothing more about their dis
 def run_record(
     jobs: Sequence[JobResult], wall_s: float, *, backend: str, workers: int | None, threads: int
 ) -> dict[str, Any]:
-    """Content of the file.
+    """Content of the file; speeds are None where a bag was not replayed to its end.
 
     Args:
         jobs: what came of them.
@@ -36,7 +36,7 @@ def run_record(
     return {
         "wall_s": round(wall_s, 3),
         "recorded_s": round(length_s, 3),
-        "times_real_time": _speed(length_s, wall_s),
+        "times_real_time": None if any(job.bag.error for job in jobs) else _speed(length_s, wall_s),
         "backend": backend,
         "workers": workers,
         "threads": threads,
@@ -45,7 +45,7 @@ def run_record(
                 "path": job.bag.path,
                 "wall_s": round(job.run.wall_s, 3),
                 "recorded_s": round(job.bag.length_s, 3),
-                "times_real_time": _speed(job.bag.length_s, job.run.wall_s),
+                "times_real_time": None if job.bag.error else _speed(job.bag.length_s, job.run.wall_s),
             }
             for job in jobs
         ],

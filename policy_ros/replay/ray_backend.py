@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 import time
@@ -166,11 +167,12 @@ def _cluster() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     handler = signal.getsignal(signal.SIGTERM)
     if os.environ.get(_ADDRESS):
-        ray.init(address=os.environ[_ADDRESS], log_to_driver=False)
+        ray.init(address=os.environ[_ADDRESS], **quiet)
     else:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     signal.signal(signal.SIGTERM, handler)  # Ray has taken it
     try:
         yield

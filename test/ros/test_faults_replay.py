@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.bags import storage_file
+from support.bags import Recording, storage_file
 from support.checkpoints import write_act
 from support.replays import record
 from support.waiting import wait_for
+
+from policy_ros.bags import open_bag
 
 COMMAND = str(Path(sys.prefix) / "bin" / "policy-ros")
 EPISODES = ((0.2, 0.7), (0.8, 1.3))
@@ -62,6 +64,24 @@ def replay(given: list[str], tmp_path: Path):
 
 def rows(told: dict) -> list[tuple[str, int]]:
     return [(bag["status"], len(bag["episodes"])) for bag in told["bags"]]
+
+
+def split_in_two(bag: Path, split: Path) -> None:
+    """The same messages in two files."""
+    original = open_bag(bag)
+    middle_ns = (original.start_ns + original.end_ns) // 2
+    halves = ((None, middle_ns), (middle_ns, None))
+    names = [f"{split.name}_{number}.mcap" for number in range(len(halves))]
+    split.mkdir()
+    for name, (start_ns, stop_ns) in zip(names, halves, strict=True):
+        part = split.parent / f"{name}.part"
+        with Recording(part) as recording:
+            for message in original.messages(list(original.topics), start_ns=start_ns, stop_ns=stop_ns):
+                type_ = original.topics[message.topic].type
+                recording.raw(message.topic, message.log_ns, type_, bytes(message.data))
+        shutil.move(storage_file(part), split / name)
+    information = {"relative_file_paths": names, "storage_identifier": "mcap"}
+    (split / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": information}))
 
 
 def cut_off(bag: Path, share: float) -> None:
@@ -133,7 +153,8 @@ def test_fault_29_compressed_and_split_bags_are_whole(replay, tmp_path: Path):
     for name, (storage, compression) in zip(names, ways, strict=True):
         record(tmp_path / name, 1.0, episodes=((0.2, 0.8),), storage=storage, compression=compression)
     record(tmp_path / "plain", 1.0, episodes=((0.2, 0.8),))
-    done, told = replay("plain", *names, "--out", "out", "--no-report", "--mcap", "none")
+    split_in_two(tmp_path / "plain", tmp_path / "split")
+    done, told = replay("plain", "split", *names, "--out", "out", "--no-report", "--mcap", "none")
     assert done.returncode == 0, told
     first, *others = [bag["episodes"][0] for bag in told["bags"]]
     assert all({**other, "bag": ""} == {**first, "bag": ""} for other in others)
