@@ -105,6 +105,7 @@ def test_parameters_and_topics_are_those_of_the_namespace(run, tmp_path: Path):
         (("--mode", "fast"), "execution.mode"),
         (("--workers", "0"), "--workers: expected at least 1"),
         (("--through-ros", "--workers", "2"), "--through-ros: expected one bag after the other"),
+        (("--through-ros", "--delay", "0.1s"), "--delay: expected none beside --through-ros"),
         (("--config", "nowhere.yaml"), "found nothing at 'nowhere.yaml'"),
         (("--policy", "./nowhere"), "nowhere"),
         (("--out", "robot.yaml"), "is a file"),
