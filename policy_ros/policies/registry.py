@@ -132,5 +132,6 @@ def _policy_base() -> type[Policy]:
 
 POLICY_REGISTRY: Registry[Policy] = Registry("policy", base=_policy_base, group="policy_ros.policies")
 POLICY_REGISTRY.register_lazy("act", "policy_ros.policies.act.policy:ACTPolicy")
+POLICY_REGISTRY.register_lazy("diffusion", "policy_ros.policies.diffusion.policy:DiffusionPolicy")
 POLICY_REGISTRY.register_lazy("flow", "policy_ros.policies.flow.policy:FlowPolicy")
 POLICY_REGISTRY.register_lazy("vqbet", "policy_ros.policies.vqbet.policy:VQBeTPolicy")

@@ -14,6 +14,7 @@ from policy_ros.parameters.files import read_parameters
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.features import features_to_json
+from policy_ros.policies.limits import MAX_IMAGE_SIDE
 from policy_ros.policies.normalization import Statistics
 from policy_ros.policies.registry import POLICY_REGISTRY
 from policy_ros.policies.relative import RelativeActions
@@ -26,7 +27,7 @@ from policy_ros.training.policy_options import policy_options
 from policy_ros.training.statistics import compute_statistics
 from policy_ros.training.stream import SampleStream
 
-_ANY_SIDE = 96  # of an image, where only the length of a chunk is asked for
+_ANY_SIDE = MAX_IMAGE_SIDE  # of an image, where only the length of a chunk is asked for; every crop fits into it
 
 
 def open_bag_data(options: TrainingOptions, say: Callable[[str], None]) -> BagData:
