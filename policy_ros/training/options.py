@@ -73,7 +73,7 @@ class TrainingOptions:
     environment_dim: int = parameter(0, "Length of observation.environment_state. 0: the policy has none", minimum=0)
     failures: bool = parameter(False, "Train on episodes that failed too")
     shuffle_buffer: int = parameter(1024, "Samples that the shuffle draws from", minimum=1)
-    interleave: int = parameter(8, "Episodes that are read at a time", minimum=1)
+    interleave: int = parameter(64, "Episodes that are read at a time", minimum=1)
 
     val_every: int = parameter(500, "Steps between validations", minimum=1)
     val_fraction: float = parameter(0.1, "Share of the episodes that validate. 0: none", minimum=0.0, maximum=0.9)
