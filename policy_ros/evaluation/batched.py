@@ -74,7 +74,7 @@ class _Lane:
     def __init__(self, policy: Policy, options: EvaluationOptions) -> None:
         self.task: Task = make_task(policy, options)
         self._scaling: JointScaling = action_scaling(node_parameters(self.task, options))
-        self._rows = policy.config.n_action_steps
+        self._rows = policy.config.execution_rows
         self._ensembler = copy.deepcopy(policy.ensembler)  # each episode averages its own chunks
         self.seed = self.inferences = 0
         self.generator = noise_generator(0)

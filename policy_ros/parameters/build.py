@@ -57,8 +57,10 @@ def check_joints(parameters: NodeParameters, policy: Policy) -> None:
     """Refuse joint names that cannot be the policy's vectors.
 
     Raises:
-        ConfigurationError: no names, a name twice, or another count than the checkpoint's.
+        ConfigurationError: no names, a name twice, another count than the checkpoint's, or rows that are no positions.
     """
+    if policy.config.unfit_for_robots:
+        raise ConfigurationError(f"policy '{policy.name}' cannot lead a robot: {policy.config.unfit_for_robots}")
     names = parameters.joints.names
     if not names:
         raise ConfigurationError("joints.names: expected the joints in the order of the policy's action, got none")
@@ -211,7 +213,7 @@ def strategy(parameters: NodeParameters, policy: Policy) -> Strategy:
     return make_strategy(
         execution_config(parameters),
         horizon=config.chunk_size,
-        n_action_steps=config.n_action_steps,
+        n_action_steps=config.execution_rows,
         supports_guidance=config.supports_guidance,
     )
 

@@ -62,6 +62,11 @@ class Policy(nn.Module, ABC):
         self._queue: deque[Tensor] = deque()
         self._anchor: Tensor | None = None  # of the observation that the queue was predicted from
 
+    @classmethod
+    def weight_name(cls, stored: str) -> str | None:
+        """The network's own name of a tensor that a checkpoint holds; None for one that the network has no use for."""
+        return stored
+
     @abstractmethod
     def infer(self, batch: Mapping[str, Tensor], noise: Tensor | None) -> Tensor:
         """Normalised chunks ``(B, H, A)`` from normalised inputs.
@@ -79,6 +84,10 @@ class Policy(nn.Module, ABC):
             batch: as for :meth:`infer`, and ``action`` ``(B, N, A)`` and ``action_is_pad`` ``(B, N)`` bool, of the N
                 rows ``config.target_rows``, which mostly are the chunk.
         """
+
+    def infer_next(self, batch: Mapping[str, Tensor], noise: Tensor | None) -> Tensor:
+        """As :meth:`infer`, for :meth:`select_action`: a policy may go on from its last answer, until :meth:`reset`."""
+        return self.infer(batch, noise)
 
     def infer_guided(self, batch: Mapping[str, Tensor], noise: Tensor | None, target: Target) -> Tensor:
         """As :meth:`infer`, guided toward a target; for policies that declare ``supports_guidance``.
@@ -206,8 +215,8 @@ class Policy(nn.Module, ABC):
     def select_action(self, observation: RawObservation, *, noise: Array | None = None) -> NDArray[np.float32]:
         """The action for the current step; call it once per step, after :meth:`reset`.
 
-        Takes the next row of the last chunk and asks for a new chunk after ``n_action_steps`` rows; with temporal
-        ensembling asks at every step and averages.
+        Takes the next row of the last chunk and asks for a new chunk after ``execution_rows`` of them; with
+        temporal ensembling asks at every step and averages.
 
         Args:
             observation: as for :meth:`predict`, but without a time axis: the history is kept here.
@@ -231,7 +240,8 @@ class Policy(nn.Module, ABC):
         if not self._queue:
             batch = self._batch([self._history.recall()])
             self._anchor = self.units.anchor(batch)
-            self._queue.extend(self._infer(batch, noise)[0, : self.config.n_action_steps])
+            chunk = self.infer_next(self.units.encode(batch), self._start(noise))[0]
+            self._queue.extend(chunk[: self.config.execution_rows])
         return self._queue.popleft()
 
     def reset(self) -> None:
@@ -249,6 +259,13 @@ class Policy(nn.Module, ABC):
                 ``(B, N, A)``, the rows ``config.target_rows``; optionally ``action_is_pad`` ``(B, N)`` bool, true for
                 rows outside the episode.
         """
+        return self.loss(self.encode_samples(batch))
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser, for what follows the weights, such as a target network."""
+
+    def encode_samples(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What :meth:`loss` takes, of samples as for :meth:`forward`; a policy that learns from more adds it here."""
         target = batch[ACTION].to(self.device, torch.float32)
         padding = batch.get(ACTION_IS_PAD)
         seen = {key: batch[key].to(self.device) for key in self.config.observed_features}
@@ -259,7 +276,7 @@ class Policy(nn.Module, ABC):
             if padding is None
             else padding.to(self.device)
         )
-        return self.loss(encoded)
+        return encoded
 
     def warmup(self) -> None:
         """One inference on zeros, so that the first real one is not the slow one; the state stays as it is.

@@ -30,6 +30,7 @@ from policy_ros.policies.modes import NormalizationMode
 from policy_ros.policies.normalization import DEFAULT_EPS, Normalization
 from policy_ros.policies.processors import Processors, read_processors, write_processors
 from policy_ros.policies.registry import POLICY_REGISTRY
+from policy_ros.policies.tied import distinct_tensors, first_names, merged
 
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy
@@ -69,7 +70,7 @@ def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
     (path / CONFIG_FILE).unlink(missing_ok=True)
     normalization, mapping = policy.normalization, policy.config.normalization_mapping
     processors = Processors(mapping, normalization.eps, normalization.statistics(), policy.rename_map, policy.relative)
-    write_tensors(path / WEIGHTS_FILE, policy.state_dict())
+    write_tensors(path / WEIGHTS_FILE, distinct_tensors(policy))
     write_processors(path, policy.config, processors, policy.device.type)
     write_json(path / CONFIG_FILE, {"type": policy.name, "device": policy.device.type, **policy.config.to_dict()})
 
@@ -81,9 +82,12 @@ def _read_policy(path: Path) -> Policy:
     config = dataclasses.replace(config, normalization_mapping=processors.mapping)
     normalization = _normalization(path, config, processors)
     with torch.device("meta"):
-        skeleton = cls(config, normalization).state_dict()
-    weights = {name: shape for name, shape in shapes.items() if not is_statistic(name)}
-    _check_fit(path / WEIGHTS_FILE, skeleton, weights, cls.computed_buffers)
+        skeleton = cls(config, normalization)
+    first = first_names(skeleton)
+    stored = {name: cls.weight_name(name) for name in shapes if not is_statistic(name)}
+    weights = {name: first.get(own, own) for name, own in stored.items() if own is not None}
+    found = {own: shapes[name] for name, own in weights.items()}
+    _check_fit(path / WEIGHTS_FILE, distinct_tensors(skeleton), found, cls.computed_buffers)
 
     policy = cls(config, normalization)
     policy.rename_map = dict(processors.rename_map)
@@ -92,7 +96,11 @@ def _read_policy(path: Path) -> Policy:
     except ConfigurationError as error:
         raise CheckpointError(f"{path}: {error}") from error
     # Not strict, because the check above was, and knows which names may be missing or left over.
-    policy.load_state_dict(read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights), strict=False)
+    tensors = read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights)
+    try:
+        policy.load_state_dict(merged(tensors, weights), strict=False)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / WEIGHTS_FILE}: {error}") from error
     return policy
 
 

@@ -48,6 +48,8 @@ class PolicyConfig:
     uses_noise: ClassVar[bool] = False
     # LeRobot refuses keys that it does not know, so these are written only where they differ from their defaults.
     options_of_our_own: ClassVar[frozenset[str]] = frozenset()
+    # Further keys of LeRobot's, of this policy alone, that are read past as BOOKKEEPING is.
+    further_bookkeeping: ClassVar[frozenset[str]] = frozenset()
 
     input_features: Mapping[str, FeatureSpec]
     output_features: Mapping[str, FeatureSpec]
@@ -87,6 +89,26 @@ class PolicyConfig:
     def action_dim(self) -> int:
         """A, the values in one row."""
         return self.output_features[ACTION].shape[0]
+
+    @property
+    def execution_rows(self) -> int:
+        """Rows of a chunk that are meant to be executed before the policy looks again."""
+        return self.n_action_steps
+
+    @property
+    def denoises(self) -> bool:
+        """Whether it learns to turn noise into actions, which wants other defaults for training."""
+        return self.uses_noise
+
+    @property
+    def unmet_in_recordings(self) -> str:
+        """What training needs that a recording of a robot does not have; empty: nothing."""
+        return ""
+
+    @property
+    def unfit_for_robots(self) -> str:
+        """Why its rows are no positions of joints, so that a robot cannot be led by them; empty: they are."""
+        return ""
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -136,7 +158,7 @@ class PolicyConfig:
         for key, value in values.items():
             if key in known:
                 arguments[key] = _field(key, value, hints[key])
-            elif key not in BOOKKEEPING:
+            elif key not in BOOKKEEPING | cls.further_bookkeeping:
                 raise ConfigurationError(f"{key!r:.80} is no option of {cls.__name__}: {closest(key, known)}")
         for key in ("input_features", "output_features"):
             if key not in arguments:
@@ -156,6 +178,8 @@ class PolicyConfig:
                 value = features_to_json(value)
             elif item.name == "normalization_mapping":
                 value = {kind.value: mode.value for kind, mode in value.items()}
+            elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+                value = dataclasses.asdict(value)
             values[item.name] = list(value) if isinstance(value, tuple) else value
         return values
 
@@ -192,12 +216,27 @@ def _field(name: str, value: object, hint: Any) -> Any:
     return _coerce(name, value, hint)
 
 
+def _group(name: str, value: object, hint: Any) -> Any:
+    """A mapping as the dataclass of a group of options; what is absent keeps its default."""
+    if isinstance(value, hint):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name}: expected {{option: value}}, got {value!r:.80}")
+    hints = typing.get_type_hints(hint)
+    for key in value:
+        if key not in hints:
+            raise ConfigurationError(f"{name}: {key!r:.80} is no option: {closest(str(key), hints)}")
+    return hint(**{key: _coerce(f"{name}.{key}", entry, hints[key]) for key, entry in value.items()})
+
+
 def _coerce(name: str, value: object, hint: Any) -> Any:
     """``value`` as the annotated type; JSON's integers stand for floats and booleans, nothing else converts."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         if value is None:
             return None
         hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return _group(name, value, hint)
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
         if value not in choices:

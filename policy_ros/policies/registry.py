@@ -134,4 +134,7 @@ POLICY_REGISTRY: Registry[Policy] = Registry("policy", base=_policy_base, group=
 POLICY_REGISTRY.register_lazy("act", "policy_ros.policies.act.policy:ACTPolicy")
 POLICY_REGISTRY.register_lazy("diffusion", "policy_ros.policies.diffusion.policy:DiffusionPolicy")
 POLICY_REGISTRY.register_lazy("flow", "policy_ros.policies.flow.policy:FlowPolicy")
+POLICY_REGISTRY.register_lazy("gaussian_actor", "policy_ros.policies.sac.policy:GaussianActorPolicy")
+POLICY_REGISTRY.register_lazy("sac", "policy_ros.policies.sac.policy:GaussianActorPolicy")
+POLICY_REGISTRY.register_lazy("tdmpc", "policy_ros.policies.tdmpc.policy:TDMPCPolicy")
 POLICY_REGISTRY.register_lazy("vqbet", "policy_ros.policies.vqbet.policy:VQBeTPolicy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureType
@@ -45,16 +46,23 @@ class Units(nn.Module):
 
     def to_network(self, actions: Tensor, anchor: Tensor | None) -> Tensor:
         """Rows ``(B, N, A)`` in robot units, for the observations that ``anchor`` is of."""
+        actions, discrete = self._split(actions)
         if self.relative is not None:
             actions = self.relative.to_relative(actions, _known(anchor))
-        return self.normalization.normalize(ACTION, actions)
+        return torch.cat([self.normalization.normalize(ACTION, actions), discrete], dim=-1)
 
     def to_robot(self, actions: Tensor, anchor: Tensor | None) -> Tensor:
         """Inverse of :meth:`to_network`; ``anchor`` is that of the observations that the rows were predicted from."""
+        actions, discrete = self._split(actions)
         actions = self.normalization.unnormalize(ACTION, actions)
         if self.relative is not None:
             actions = self.relative.to_absolute(actions, _known(anchor))
-        return actions
+        return torch.cat([actions, discrete], dim=-1)
+
+    def _split(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns that have units, and those behind them, which are indices of discrete actions."""
+        count = self.config.output_features[ACTION].shape[0]
+        return actions[..., :count], actions[..., count:]
 
     def _encode_feature(self, key: str, value: Tensor) -> Tensor:
         spec = self.config.input_features[key]

@@ -63,6 +63,11 @@ class PolicyModule(LightningModule):  # type: ignore[misc]  # Lightning is an ex
             )
         return loss
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step, and what the policy does after it."""
+        super().optimizer_step(*args, **kwargs)
+        self.policy.after_step()
+
     def configure_optimizers(self) -> dict[str, Any]:
         """The policy's preset, stepped after every batch."""
         optimizer, schedule = self.optimization.make(self.policy)

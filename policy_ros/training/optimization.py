@@ -53,10 +53,10 @@ class Optimization:
     def of(cls, config: PolicyConfig, options: TrainingOptions) -> Optimization:
         """The policy's preset where the options ask for nothing else.
 
-        Policies that denoise (``uses_noise``) have warm-up and cosine, and decay matrices only; others are constant.
+        Policies that denoise (``denoises``) have warm-up and cosine, and decay matrices only; others are constant.
         A configuration may say otherwise in LeRobot's fields ``optimizer_*`` and ``scheduler_*``.
         """
-        denoises = config.uses_noise
+        denoises = config.denoises
         schedule = options.schedule or getattr(config, "scheduler_name", "cosine" if denoises else "constant")
         if schedule not in ("constant", "cosine"):
             raise ConfigurationError(f"scheduler_name: expected constant or cosine, got '{schedule}'")

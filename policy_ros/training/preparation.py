@@ -74,7 +74,7 @@ def begin(directory: TrainingDirectory, options: TrainingOptions, data: Training
         "options": options.to_dict(),
         "policy": {"type": options.policy, "config": overrides},
         "optimization": asdict(optimization),
-        "ema": options.average_decay(denoises=config.uses_noise),
+        "ema": options.average_decay(denoises=config.denoises),
         "dataset": data.summary,
         "versions": _versions(),
     }
@@ -182,5 +182,10 @@ def backbone_advice(config: PolicyConfig) -> str:
         return (
             "note: backbone_norm frozen_batch_norm is meant for pretrained weights, which fresh policies do not have; "
             "--set backbone_norm=group_norm trains better from scratch"
+        )
+    if images and getattr(config, "freeze_vision_encoder", False):
+        return (
+            "note: freeze_vision_encoder keeps the convolutions of a fresh policy at random weights; "
+            "--set freeze_vision_encoder=false trains them"
         )
     return ""

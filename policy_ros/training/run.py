@@ -129,7 +129,7 @@ def _fit(prepared: Prepared, directory: TrainingDirectory, watch: Watch, began: 
             directory,
             state=prepared.state,
             progress=progress,
-            decay=options.average_decay(denoises=policy.config.uses_noise),
+            decay=options.average_decay(denoises=policy.config.denoises),
             validation=_validation(prepared, device),
             roll_out=_rollouts(prepared, device),
             watch=watch,
