@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_ros.data import FeatureSpec, FeatureType
-from policy_ros.errors import TrainingError
+from policy_ros.errors import ConfigurationError, TrainingError
 from policy_ros.parameters.files import read_parameters
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.config import PolicyConfig
@@ -124,6 +124,10 @@ def _dataset_options(options: TrainingOptions, parameters: NodeParameters) -> Da
         failures=options.failures,
     )
     config = _config(options, declared_features(parameters, dataset))
+    if config.unmet_in_recordings:
+        raise ConfigurationError(
+            f"policy '{options.policy}' cannot learn from bags: it needs {config.unmet_in_recordings}"
+        )
     rows = config.target_rows
     return dataclasses.replace(dataset, chunk_size=rows.stop, past_rows=-rows.start, n_obs_steps=config.n_obs_steps)
 

@@ -34,8 +34,9 @@ def policy(*, state: int | None = 2, cameras: tuple[str, ...] = (), action: int 
         observed_features=inputs,
         output_features={"action": FeatureSpec(FeatureType.ACTION, (action,))},
         n_obs_steps=1,
+        unfit_for_robots="",
     )
-    return SimpleNamespace(config=config)
+    return SimpleNamespace(name="stub", config=config)
 
 
 def test_a_camera_of_the_checkpoint_that_is_not_configured_is_found_by_its_feature():
