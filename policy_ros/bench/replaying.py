@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from policy_ros.bags import BagInputs, CommandTracks, open_bag
 from policy_ros.bench.bag_reading import observation_config, read_samples
@@ -21,6 +21,8 @@ from policy_ros.observation import ObservationAssembler, default_decoder
 from policy_ros.parameters.build import camera_feature
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.base import Policy
+from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.inputs import Array, RawObservation
 from policy_ros.replay.bag_replay import BagReplay
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.trace import ChunkTrace, EpisodeTrace
@@ -28,28 +30,19 @@ from policy_ros.replay.trace import ChunkTrace, EpisodeTrace
 HORIZON = 50
 
 
-@dataclass(frozen=True)
-class StubConfig:
-    """What a replay asks of a policy's configuration."""
+@dataclass(frozen=True, kw_only=True)
+class StubConfig(PolicyConfig):
+    """Of a policy that is nothing but its shapes."""
 
-    observed_features: Mapping[str, FeatureSpec]
-    output_features: Mapping[str, FeatureSpec]
-    chunk_size: int = HORIZON
     n_action_steps: int = HORIZON
-    n_obs_steps: int = 1
-    supports_guidance: bool = False
-    uses_noise: bool = False
+
+    @property
+    def chunk_size(self) -> int:
+        """H."""
+        return HORIZON
 
 
-class NoStatistics:
-    """A normalisation of a policy that was never trained."""
-
-    def statistics(self) -> dict[str, dict[str, Any]]:
-        """None."""
-        return {}
-
-
-class StubPolicy:
+class StubPolicy(Policy):
     """Answers at once to stay where the robot is, so that nothing but the replay is measured.
 
     Args:
@@ -57,26 +50,29 @@ class StubPolicy:
     """
 
     name = "stub"
-    normalization = NoStatistics()
+    config_class = StubConfig
 
     def __init__(self, parameters: NodeParameters) -> None:
         joints = len(parameters.joints.names)
-        vector = FeatureSpec(FeatureType.STATE, (joints,))
         images = {
-            camera_feature(name, camera): FeatureSpec(FeatureType.VISUAL, (3, 0, 0))
+            camera_feature(name, camera): FeatureSpec(FeatureType.VISUAL, (3, 1, 1))
             for name, camera in parameters.cameras.items()
         }
-        self.config = StubConfig(
-            {OBSERVATION_STATE: vector, **images}, {ACTION: FeatureSpec(FeatureType.ACTION, (joints,))}
-        )
+        state = {OBSERVATION_STATE: FeatureSpec(FeatureType.STATE, (joints,))}
+        action = {ACTION: FeatureSpec(FeatureType.ACTION, (joints,))}
+        super().__init__(StubConfig(input_features={**state, **images}, output_features=action))
 
-    def reset(self) -> None:
-        """Nothing is kept."""
-
-    def predict(self, observation: Mapping[str, Any], *, noise: Any = None) -> NDArray[np.float32]:
+    def predict(self, observation: RawObservation, *, noise: Array | None = None) -> NDArray[np.float32]:
         """``(H, A)``, all rows the state."""
-        rows: NDArray[np.float32] = np.repeat(observation[OBSERVATION_STATE][None], HORIZON, axis=0)
-        return rows
+        return np.repeat(np.asarray(observation[OBSERVATION_STATE], dtype=np.float32)[None], HORIZON, axis=0)
+
+    def infer(self, batch: Mapping[str, Tensor], noise: Tensor | None) -> Tensor:
+        """Likewise, ``(B, H, A)``."""
+        return batch[OBSERVATION_STATE][:, None].expand(-1, HORIZON, -1)
+
+    def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """There is nothing to learn."""
+        raise NotImplementedError("the stub of a benchmark is not trained")
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ def measure(
     """
     times, memory_mb = _Times(), list[float]()
     nobody = _Nobody()
-    stub: Any = StubPolicy(parameters)
+    stub = StubPolicy(parameters)
     for turn in range(turns + 1):
         nobody = _Nobody()
         stub_s = _timed(partial(_replay, path, stub, parameters, nobody, memory_mb if turn == 0 else None))

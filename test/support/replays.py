@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from policy_ros.bench.replaying import NoStatistics
 from policy_ros.data import FeatureSpec, FeatureType, Observation
 from policy_ros.parameters.node import (
     CameraParameters,
@@ -20,6 +19,8 @@ from policy_ros.parameters.node import (
     NodeParameters,
     OutputParameters,
 )
+from policy_ros.policies.base import Policy
+from policy_ros.policies.config import PolicyConfig
 from policy_ros.replay.trace import ChunkTrace, EpisodeTrace
 from support.bags import Recording, array, episode, image, joint_state, ns
 
@@ -96,27 +97,25 @@ def record(
     return path
 
 
-@dataclass
-class ScriptedConfig:
-    """What a replay asks of a policy's configuration."""
+@dataclass(frozen=True, kw_only=True)
+class ScriptedConfig(PolicyConfig):
+    """Two joints and a camera."""
 
-    chunk_size: int = HORIZON
-    n_action_steps: int = HORIZON
-    n_obs_steps: int = 1
-    supports_guidance: bool = False
-    uses_noise: bool = False
-    observed_features: dict[str, FeatureSpec] = field(
+    input_features: Any = field(
         default_factory=lambda: {
             "observation.state": FeatureSpec(FeatureType.STATE, (2,)),
             "observation.images.front": FeatureSpec(FeatureType.VISUAL, (3, 12, 16)),
         }
     )
-    output_features: dict[str, FeatureSpec] = field(
-        default_factory=lambda: {"action": FeatureSpec(FeatureType.ACTION, (2,))}
-    )
+    output_features: Any = field(default_factory=lambda: {"action": FeatureSpec(FeatureType.ACTION, (2,))})
+    n_action_steps: int = HORIZON
+
+    @property
+    def chunk_size(self) -> int:
+        return HORIZON
 
 
-class ScriptedPolicy:
+class ScriptedPolicy(Policy):
     """Answers with rows of a function of the measured state.
 
     Args:
@@ -124,18 +123,20 @@ class ScriptedPolicy:
     """
 
     name = "scripted"
-    normalization = NoStatistics()
+    config_class = ScriptedConfig
 
     def __init__(self, rows: Callable[[Any], Any] = lambda state: np.repeat(state[None], HORIZON, axis=0)) -> None:
-        self.config = ScriptedConfig()
+        super().__init__(ScriptedConfig())
         self._rows = rows
-        self.resets = 0
-
-    def reset(self) -> None:
-        self.resets += 1
 
     def predict(self, observation: Any, *, noise: Any = None) -> Any:
         return np.asarray(self._rows(observation["observation.state"]), dtype=np.float32)
+
+    def infer(self, batch: Any, noise: Any) -> Any:
+        raise NotImplementedError
+
+    def loss(self, batch: Any) -> Any:
+        raise NotImplementedError
 
 
 class Witness:
