@@ -56,7 +56,7 @@ def _load_checkpoint(parameters: NodeParameters) -> Policy:
             f"policy.path: expected a directory inside policy.roots ({', '.join(wanted.roots)}), got the hub id "
             f"'{wanted.path}'; download it there first"
         )
-    policy = load_policy(path, device=wanted.device or None, revision=wanted.revision or None)
+    policy = load_policy(path, device=wanted.device or None, revision=wanted.revision or None, shared=True)
     if wanted.type and wanted.type != policy.name:
         raise ConfigurationError(
             f"policy.type: expected '{wanted.type}', but the checkpoint in '{wanted.path}' is '{policy.name}'; "

@@ -51,6 +51,8 @@ class Policy(nn.Module, ABC):
     config_class: ClassVar[type[PolicyConfig]]
     # Persistent buffers that follow from the configuration, so that a checkpoint may lack them.
     computed_buffers: ClassVar[frozenset[str]] = frozenset()
+    # Whether the constructor wants components, so that only build_policy can call it.
+    from_components: ClassVar[bool] = False
 
     def __init__(self, config: PolicyConfig, normalization: Normalization | None = None) -> None:
         super().__init__()
@@ -233,8 +235,7 @@ class Policy(nn.Module, ABC):
     def select_normalized(self, observation: RawObservation, *, noise: Array | None = None) -> Tensor:
         """As :meth:`select_action`, but ``(A,)`` in the network's units, on its device."""
         self._stop_training()
-        observation = inputs.rename(observation, self.rename_map)
-        self._history.add(inputs.check(observation, self.config.observed_features, None))
+        self._history.add(self._read(observation, None))
         if self.ensembler is not None:
             return self.ensembler.update(self._infer(self._batch([self._history.recall()]), noise)[0])
         if not self._queue:
@@ -287,8 +288,7 @@ class Policy(nn.Module, ABC):
             ActionError: the chunk does not have the declared shape, or is not finite.
         """
         config = self.config
-        leading = () if config.n_obs_steps == 1 else (config.n_obs_steps,)
-        observation = {key: _zeros(spec, leading) for key, spec in config.observed_features.items()}
+        observation = self._nothing_seen()
         chunk = self.predict(observation)
         self._check_chunk(chunk)
         if config.supports_guidance:
@@ -336,7 +336,16 @@ class Policy(nn.Module, ABC):
     def _checked(self, observation: RawObservation) -> dict[str, Array]:
         self._stop_training()
         steps = None if self.config.n_obs_steps == 1 else self.config.n_obs_steps
+        return self._read(observation, steps)
+
+    def _read(self, observation: RawObservation, steps: int | None) -> dict[str, Array]:
+        """What the network looks at, checked; ``steps`` is the length of the time axis, None where there is none."""
         return inputs.check(inputs.rename(observation, self.rename_map), self.config.observed_features, steps)
+
+    def _nothing_seen(self) -> dict[str, Array | str]:
+        """An observation of zeros."""
+        leading = () if self.config.n_obs_steps == 1 else (self.config.n_obs_steps,)
+        return {key: _zeros(spec, leading) for key, spec in self.config.observed_features.items()}
 
     def _batch(self, observations: Sequence[Mapping[str, Array]]) -> dict[str, Tensor]:
         """Checked observations as one batch on the network's device, in robot units."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from policy_ros.errors import CheckpointError, ConfigurationError, RegistryError
+from policy_ros.policies.components.description import POLICY_FILE, is_component_policy
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.device import choose_device
 from policy_ros.policies.files import (
@@ -31,6 +32,7 @@ from policy_ros.policies.normalization import DEFAULT_EPS, Normalization
 from policy_ros.policies.processors import Processors, read_processors, write_processors
 from policy_ros.policies.registry import POLICY_REGISTRY
 from policy_ros.policies.tied import distinct_tensors, first_names, merged
+from policy_ros.policies.weights import Weights, place
 
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy
@@ -43,11 +45,18 @@ _NAMED_IN_MESSAGE = 3
 _IGNORED_SUFFIX = ".num_batches_tracked"
 
 
-def load_checkpoint(directory: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Policy:
-    """The policy in a checkpoint directory, on ``device`` and in evaluation mode.
+def load_checkpoint(
+    directory: str | os.PathLike[str], *, device: str | torch.device | None = None, shared: bool = False
+) -> Policy:
+    """The policy in a checkpoint directory, on ``device`` and in evaluation mode; one of components as well.
 
     Nothing of the network's size is allocated before the weights file is known to have exactly its tensors. Weights of
     lower precision are widened to float32.
+
+    Args:
+        directory: in LeRobot's layout, or with a ``policy.yaml``, or that file.
+        device: None takes the GPU where there is one.
+        shared: for inference only, see :func:`policy_ros.policies.load_policy`.
 
     Raises:
         CheckpointError: a file is missing, corrupt or of an unsafe format, or does not fit the configuration.
@@ -55,11 +64,17 @@ def load_checkpoint(directory: str | os.PathLike[str], *, device: str | torch.de
         RegistryError: the configuration's ``type`` is no registered policy.
     """
     target = choose_device(device)
+    path = Path(directory)
     try:
-        policy = _read_policy(_checked_directory(Path(directory)))
+        if is_component_policy(path):
+            return _build(path, target, shared)
+        policy = _read_policy(_checked_directory(path), target, shared)
     except OSError as error:
         raise CheckpointError(f"{directory}: cannot be read: {error}") from error
-    return policy.to(target).eval()
+    policy.to(target).eval()
+    if shared:
+        policy.freeze()
+    return policy
 
 
 def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
@@ -75,7 +90,15 @@ def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
     write_json(path / CONFIG_FILE, {"type": policy.name, "device": policy.device.type, **policy.config.to_dict()})
 
 
-def _read_policy(path: Path) -> Policy:
+def _build(path: Path, device: torch.device, shared: bool) -> Policy:
+    from policy_ros.policies.components.building import build_policy
+
+    if (path / CONFIG_FILE).exists():
+        raise CheckpointError(f"{path}: holds both {CONFIG_FILE} and {POLICY_FILE}; remove the one that is wrong")
+    return build_policy(path, device, shared=shared)
+
+
+def _read_policy(path: Path, device: torch.device, shared: bool) -> Policy:
     cls, config = _read_config(path / CONFIG_FILE)
     shapes = tensor_shapes(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
     processors = _processors(path, config, [name for name in shapes if is_statistic(name)])
@@ -87,7 +110,7 @@ def _read_policy(path: Path) -> Policy:
     stored = {name: cls.weight_name(name) for name in shapes if not is_statistic(name)}
     weights = {name: first.get(own, own) for name, own in stored.items() if own is not None}
     found = {own: shapes[name] for name, own in weights.items()}
-    _check_fit(path / WEIGHTS_FILE, distinct_tensors(skeleton), found, cls.computed_buffers)
+    check_fit(path / WEIGHTS_FILE, distinct_tensors(skeleton), found, cls.computed_buffers)
 
     policy = cls(config, normalization)
     policy.rename_map = dict(processors.rename_map)
@@ -96,9 +119,15 @@ def _read_policy(path: Path) -> Policy:
     except ConfigurationError as error:
         raise CheckpointError(f"{path}: {error}") from error
     # Not strict, because the check above was, and knows which names may be missing or left over.
-    tensors = read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights)
     try:
-        policy.load_state_dict(merged(tensors, weights), strict=False)
+        if shared:
+            held = Weights.of(path / WEIGHTS_FILE, shared=True)
+            tensors = merged({name: held[name] for name in weights}, weights)
+            own = policy.state_dict()
+            place(policy, {name: tensors[name] for name in tensors if name in own}, device, keep=[held])
+        else:
+            tensors = read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, weights)
+            policy.load_state_dict(merged(tensors, weights), strict=False)
     except CheckpointError as error:
         raise CheckpointError(f"{path / WEIGHTS_FILE}: {error}") from error
     return policy
@@ -131,6 +160,10 @@ def _read_config(path: Path) -> tuple[type[Policy], PolicyConfig]:
         raise CheckpointError(f"{path}: expected 'type' to name the policy, got {kind!r:.80}; available: {names}")
     try:
         cls = POLICY_REGISTRY.get(kind)
+        if cls.from_components:
+            raise CheckpointError(
+                f"{path}: policy '{kind}' is put together from components: expected a {POLICY_FILE} instead"
+            )
         return cls, cls.config_class.from_dict(values)
     except RegistryError as error:
         raise RegistryError(f"{path}: {error}") from error
@@ -138,13 +171,18 @@ def _read_config(path: Path) -> tuple[type[Policy], PolicyConfig]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _check_fit(
+def check_fit(
     path: Path,
     expected: Mapping[str, Tensor],
     found: Mapping[str, tuple[tuple[int, ...], bool]],
     computed: frozenset[str],
+    described_in: str = CONFIG_FILE,
 ) -> None:
-    """Compare names, shapes and kinds of the network's tensors with those of the file."""
+    """Compare names, shapes and kinds of the network's tensors with those of the file.
+
+    Raises:
+        CheckpointError: they differ.
+    """
     problems = [
         f"missing '{name}' {tuple(tensor.shape)}"
         for name, tensor in expected.items()
@@ -162,7 +200,7 @@ def _check_fit(
     if problems:
         shown = "; ".join(problems[:_NAMED_IN_MESSAGE])
         more = f"; and {len(problems) - _NAMED_IN_MESSAGE} more" if len(problems) > _NAMED_IN_MESSAGE else ""
-        raise CheckpointError(f"{path} does not fit config.json: {shown}{more}")
+        raise CheckpointError(f"{path} does not fit {described_in}: {shown}{more}")
 
 
 def _processors(path: Path, config: PolicyConfig, statistics: Sequence[str]) -> Processors:

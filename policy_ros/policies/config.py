@@ -213,7 +213,7 @@ def _field(name: str, value: object, hint: Any) -> Any:
         return features_from_json(name, value)
     if name == "normalization_mapping":
         return normalization_mapping_from_json(name, value)
-    return _coerce(name, value, hint)
+    return coerce(name, value, hint)
 
 
 def _group(name: str, value: object, hint: Any) -> Any:
@@ -226,10 +226,10 @@ def _group(name: str, value: object, hint: Any) -> Any:
     for key in value:
         if key not in hints:
             raise ConfigurationError(f"{name}: {key!r:.80} is no option: {closest(str(key), hints)}")
-    return hint(**{key: _coerce(f"{name}.{key}", entry, hints[key]) for key, entry in value.items()})
+    return hint(**{key: coerce(f"{name}.{key}", entry, hints[key]) for key, entry in value.items()})
 
 
-def _coerce(name: str, value: object, hint: Any) -> Any:
+def coerce(name: str, value: object, hint: Any) -> Any:
     """``value`` as the annotated type; JSON's integers stand for floats and booleans, nothing else converts."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         if value is None:
@@ -244,7 +244,7 @@ def _coerce(name: str, value: object, hint: Any) -> Any:
         return value
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
         item = typing.get_args(hint)[0]
-        return tuple(_coerce(name, entry, item) for entry in value)
+        return tuple(coerce(name, entry, item) for entry in value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     # False for NaN and infinity, and for integers beyond every float, both of which JSON can hold.
     if hint is float and number and abs(typing.cast(float, value)) <= sys.float_info.max:

@@ -30,7 +30,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, too large, not JSON, or not an object.
     """
-    _check_size(path, MAX_JSON_BYTES)
+    check_size(path, MAX_JSON_BYTES)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -77,7 +77,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def _open(path: Path, limit_bytes: int) -> Iterator[Any]:
-    _check_size(path, limit_bytes)
+    check_size(path, limit_bytes)
     if _is_pickle(path):
         raise CheckpointError(f"{path}: expected safetensors, got a pickle; {PICKLE_ADVICE}")
     try:
@@ -100,7 +100,12 @@ def _is_pickle(path: Path) -> bool:
     return len(head) == 9 and head[:1] == _PICKLE_MAGIC and head[1] in _PICKLE_PROTOCOLS and head[8:] != b"{"
 
 
-def _check_size(path: Path, limit_bytes: int) -> None:
+def check_size(path: Path, limit_bytes: int) -> None:
+    """Refuse what is no file or too large.
+
+    Raises:
+        CheckpointError: either.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: expected a file, found {'a directory' if path.is_dir() else 'nothing'}")
     size = path.stat().st_size

@@ -6,6 +6,7 @@ from __future__ import annotations
 from policy_ros.errors import ConfigurationError
 
 MAX_JSON_BYTES = 4 * 2**20
+MAX_YAML_BYTES = 256 * 2**10
 MAX_STATISTICS_BYTES = 64 * 2**20
 MAX_WEIGHTS_BYTES = 64 * 2**30
 
@@ -13,6 +14,7 @@ MAX_FEATURES = 64
 MAX_VECTOR_LENGTH = 4096
 MAX_IMAGE_SIDE = 4096
 MAX_OBS_STEPS = 64
+MAX_PROMPT_BYTES = 4096
 MAX_HORIZON = 4096
 MAX_LAYERS = 128
 MAX_WIDTH = 16384

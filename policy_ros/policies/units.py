@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureType
+from policy_ros.data import ACTION, OBSERVATION_STATE, TASK, FeatureType
 from policy_ros.errors import ObservationError
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.inputs import image_to_float
@@ -34,8 +34,11 @@ class Units(nn.Module):
         self.relative: RelativeActions | None = None
 
     def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Observations: feature key to ``(B, *shape)`` or ``(B, T, *shape)``, images uint8 or float in 0 to 1."""
-        return {key: self._encode_feature(key, value) for key, value in batch.items()}
+        """Observations: feature key to ``(B, *shape)`` or ``(B, T, *shape)``, images uint8 or float in 0 to 1.
+
+        The tokens of a task have no units and stay as they are.
+        """
+        return {key: value if key == TASK else self._encode_feature(key, value) for key, value in batch.items()}
 
     def anchor(self, batch: Mapping[str, Tensor]) -> Tensor | None:
         """The newest states ``(B, n)`` of not yet encoded observations, which actions are offsets from, if they are."""
