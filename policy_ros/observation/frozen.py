@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import zlib
 
+import numpy as np
+
 from policy_ros.observation.images import Image, RawImage, byte_view
 
-_EVERY_NTH_ROW = 8  # of a raw picture: reading all of it for every frame would cost a core several percent
+# Of a raw picture: reading all of it for every frame would cost a core several percent. The step along a row shares no
+# divisor with the bytes of a pixel, so that all colours are looked at.
+_EVERY_NTH_ROW, _EVERY_NTH_BYTE = 8, 5
 
 
 def digest(image: Image) -> int:
-    """Checksum of a compressed picture, or of every eighth row of a raw one."""
+    """Checksum of a compressed picture, or of every fifth byte of every eighth row of a raw one."""
     data = byte_view(image.data)
     if not isinstance(image, RawImage):
         return zlib.crc32(data)
-    value = image.height
-    for row in range(0, image.height, _EVERY_NTH_ROW):
-        value = zlib.crc32(data[row * image.step : (row + 1) * image.step], value)
-    return value
+    rows = np.frombuffer(data, dtype=np.uint8, count=image.height * image.step).reshape(image.height, image.step)
+    return zlib.crc32(rows[::_EVERY_NTH_ROW, ::_EVERY_NTH_BYTE].tobytes(), image.height)
 
 
 class FrozenWatch:
