@@ -10,7 +10,7 @@ import numpy as np
 
 from policy_ros.bags import Bag, BagError, BagInputs, BagMessage, CommandTracks, Episode
 from policy_ros.errors import ConfigurationError
-from policy_ros.execution import Gate, Strategy
+from policy_ros.execution import ExecutionConfig, Gate, Strategy
 from policy_ros.observation import ObservationAssembler, default_decoder
 from policy_ros.observation.config import JOINT_STREAM
 from policy_ros.parameters import build
@@ -20,6 +20,7 @@ from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.pictures import TrainedPictures
 from policy_ros.replay.setpoints import Setpoints
 
+_LOOKAHEAD = 2  # rows of a window [steps]
 _BEFORE_NS = 200_000_000  # joint states this long before an episode still say where its first trajectory starts
 
 
@@ -53,7 +54,7 @@ class ReplayParts:
         self.measured_order = build.measured_order(parameters)
         self.observed = build.observation_config(parameters, policy)
         self.scaling = build.action_scaling(parameters)
-        self.config = dataclasses.replace(build.execution_config(parameters), added_delay_s=0.0)  # added in durations()
+        self.config = self._execution_config()
         self.trained_pictures = TrainedPictures(policy)
         self.gapless = self.make_strategy().gapless
         self.inputs = self.make_inputs()
@@ -89,6 +90,15 @@ class ReplayParts:
         if topic in self.setpoints.topics and self.options.action_topic is None:
             start_ns = episode.start_ns
             yield from self._bag.messages([topic], start_ns=start_ns - _BEFORE_NS, stop_ns=start_ns)
+
+    def _execution_config(self) -> ExecutionConfig:
+        """The node's, but for what is done here in other ways.
+
+        An added delay is part of :meth:`durations`. Of a window only the first row is commanded, on which those behind
+        it have no influence: they come due later and are judged again.
+        """
+        config = build.execution_config(self._parameters)
+        return dataclasses.replace(config, added_delay_s=0.0, lookahead_steps=min(_LOOKAHEAD, config.lookahead_steps))
 
     def _stream_topics(self) -> dict[str, str]:
         parameters = self._parameters

@@ -76,9 +76,11 @@ class Setpoints:
 
     def answer_before(self, time_ns: int) -> None:
         """No message up to a moment, not part of it, is to come any more."""
+        known_ns, setpoint = None, None
         while self._wanted and self._wanted[0][0] < time_ns:
             wanted_ns, _, rows, index = heapq.heappop(self._wanted)
-            setpoint = self._setpoint(wanted_ns)
+            if wanted_ns != known_ns:  # several chunks and a tick often ask for the same moment
+                known_ns, setpoint = wanted_ns, self._setpoint(wanted_ns)
             if setpoint is not None:
                 rows[index] = setpoint
 
