@@ -86,7 +86,7 @@ class GoldenCase:
             observation = self.observation(step)
             selected = policy.select_normalized(observation, noise=self.noise)
             ours = {"select_normalized": selected.detach().cpu().numpy()}
-            ours["select"] = policy.normalization.unnormalize("action", selected).detach().cpu().numpy()
+            ours["select"] = policy.units.to_robot(selected, None).detach().cpu().numpy()
             expected = self.outputs(step)
             if "chunk" in expected or "chunk_normalized" in expected:
                 chunk = policy.predict_normalized(observation, noise=self.noise).detach()
