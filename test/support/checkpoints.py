@@ -11,6 +11,7 @@ from pathlib import Path
 JOINTS = ("shoulder", "elbow", "wrist")
 CAMERA = "front"
 IMAGE_SHAPE = (3, 48, 64)
+SQUARE_SHAPE = (3, 48, 48)
 
 
 def write_act(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
@@ -28,8 +29,61 @@ def write_pick_act(directory: Path) -> Path:
     return _write("act", directory, 4, ("top", "wrist"), 20, {"use_vae": False})
 
 
+def write_tdmpc(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, horizon: int = 6) -> Path:
+    """A tiny TD-MPC that plans a chunk of ``horizon`` rows within a few hundredths around zero."""
+    options = {
+        "n_action_repeats": 1,
+        "horizon": horizon,
+        "n_action_steps": horizon // 2,
+        "latent_dim": 8,
+        "mlp_dim": 16,
+        "state_encoder_hidden_dim": 16,
+        "image_encoder_hidden_dim": 4,
+        "n_gaussian_samples": 24,
+        "n_pi_samples": 4,
+        "n_elites": 6,
+        "cem_iterations": 2,
+    }
+    return _save("tdmpc", directory, joints, (camera,), SQUARE_SHAPE, options)
+
+
+def write_sac(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, **options: object) -> Path:
+    """A tiny Gaussian actor, which answers with one action within a few hundredths around zero."""
+    tiny = {
+        "latent_dim": 8,
+        "image_encoder_hidden_dim": 4,
+        "image_embedding_pooling_dim": 2,
+        "actor_network_kwargs": {"hidden_dims": [16]},
+        **options,
+    }
+    return _save("gaussian_actor", directory, joints, (camera,), IMAGE_SHAPE, tiny)
+
+
 def _write(
     name: str, directory: Path, joints: int, cameras: Sequence[str], chunk_size: int, options: Mapping[str, object]
+) -> Path:
+    """One with a transformer."""
+    tiny = {
+        "chunk_size": chunk_size,
+        "n_action_steps": chunk_size,
+        "dim_model": 32,
+        "n_heads": 2,
+        "dim_feedforward": 32,
+        "n_encoder_layers": 1,
+        "n_decoder_layers": 1,
+        "pretrained_backbone_weights": None,
+        **options,
+    }
+    return _save(name, directory, joints, cameras, IMAGE_SHAPE, tiny)
+
+
+def _save(
+    name: str,
+    directory: Path,
+    joints: int,
+    cameras: Sequence[str],
+    image_shape: tuple[int, int, int],
+    options: Mapping[str, object],
 ) -> Path:
     import torch
 
@@ -38,7 +92,7 @@ def _write(
     images = [f"observation.images.{camera}" for camera in cameras]
     features = {
         "observation.state": {"type": "STATE", "shape": [joints]},
-        **{key: {"type": "VISUAL", "shape": list(IMAGE_SHAPE)} for key in images},
+        **{key: {"type": "VISUAL", "shape": list(image_shape)} for key in images},
     }
     one = torch.ones(joints)
     pixel = torch.ones(3, 1, 1)
@@ -48,20 +102,12 @@ def _write(
         {
             "input_features": features,
             "output_features": {"action": {"type": "ACTION", "shape": [joints]}},
-            "chunk_size": chunk_size,
-            "n_action_steps": chunk_size,
-            "dim_model": 32,
-            "n_heads": 2,
-            "dim_feedforward": 32,
-            "n_encoder_layers": 1,
-            "n_decoder_layers": 1,
-            "pretrained_backbone_weights": None,
             **options,
         },
         statistics={
-            "observation.state": {"mean": 0 * one, "std": one},
+            "observation.state": {"mean": 0 * one, "std": one, "min": -one, "max": one},
             **{key: {"mean": 0 * pixel, "std": pixel} for key in images},
-            "action": {"mean": 0 * one, "std": 0.02 * one},
+            "action": {"mean": 0 * one, "std": 0.02 * one, "min": -0.05 * one, "max": 0.05 * one},
         },
         device="cpu",
     )
