@@ -58,7 +58,7 @@ def pickled_under_a_safe_name(checkpoint, folder):
 
 
 def unknown_policy(checkpoint, folder):
-    return retype(checkpoint, folder / "unknown", "atc")
+    return retype(checkpoint, folder / "unknown", "diffusoin")
 
 
 def a_module_as_policy(checkpoint, folder):
@@ -73,7 +73,7 @@ def a_module_as_policy(checkpoint, folder):
         (wrong_keys, "expected"),
         (pickled, "pickle"),
         (pickled_under_a_safe_name, "model.safetensors"),
-        (unknown_policy, "did you mean 'act'?"),
+        (unknown_policy, "did you mean 'diffusion'?"),
         (a_module_as_policy, "Available: act"),
     ],
     ids=[
