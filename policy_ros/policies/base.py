@@ -91,6 +91,18 @@ class Policy(nn.Module, ABC):
         """As :meth:`infer`, for :meth:`select_action`: a policy may go on from its last answer, until :meth:`reset`."""
         return self.infer(batch, noise)
 
+    @property
+    def training_phase(self) -> int:
+        """Number of the phase that training is in. Losses of different phases do not compare; later ones are better."""
+        return 0
+
+    def resume_training(self, steps: int) -> None:
+        """Told how many steps its weights were trained for, before training goes on: for what is not in them."""
+
+    def parameter_options(self, name: str) -> Mapping[str, float]:
+        """``lr`` and ``weight_decay`` of a parameter, where they are not those of the rest of the network."""
+        return {}
+
     def infer_guided(self, batch: Mapping[str, Tensor], noise: Tensor | None, target: Target) -> Tensor:
         """As :meth:`infer`, guided toward a target; for policies that declare ``supports_guidance``.
 

@@ -101,6 +101,11 @@ class PolicyConfig:
         return self.uses_noise
 
     @property
+    def pretraining_steps(self) -> int:
+        """Steps at the beginning of a training that are for a part of the network alone; mostly none."""
+        return 0
+
+    @property
     def unmet_in_recordings(self) -> str:
         """What training needs that a recording of a robot does not have; empty: nothing."""
         return ""

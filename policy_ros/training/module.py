@@ -34,6 +34,7 @@ class PolicyModule(LightningModule):  # type: ignore[misc]  # Lightning is an ex
         self.policy = policy
         self.optimization = optimization
         self.parts: dict[str, float] = {}
+        policy.resume_training(first_step)
         self._seed = seed
         self._first_step = first_step
 

@@ -13,6 +13,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from policy_ros.errors import ConfigurationError
+from policy_ros.policies.base import Policy
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.training.options import TrainingOptions
 
@@ -33,6 +34,7 @@ class Optimization:
         eps: guards divisions.
         decay_vectors: see above.
         schedule: ``constant`` or ``cosine`` (down to 0 at the last step), both after the warm-up.
+        pretraining: steps before the schedule begins, at the full rate.
         warmup: steps in which the learning rate rises.
         steps: of the whole training.
         grad_clip: largest norm of the gradient, None for any.
@@ -45,6 +47,7 @@ class Optimization:
     eps: float
     decay_vectors: bool
     schedule: str
+    pretraining: int
     warmup: int
     steps: int
     grad_clip: float | None
@@ -60,10 +63,16 @@ class Optimization:
         schedule = options.schedule or getattr(config, "scheduler_name", "cosine" if denoises else "constant")
         if schedule not in ("constant", "cosine"):
             raise ConfigurationError(f"scheduler_name: expected constant or cosine, got '{schedule}'")
+        pretraining = config.pretraining_steps
+        if options.steps <= pretraining:
+            raise ConfigurationError(
+                f"steps: expected more than the {pretraining} of the first phase of this policy's training, "
+                f"got {options.steps}; train for longer, or shorten that phase"
+            )
         warmup = options.warmup
         if warmup < 0:
             usual = min(_MAX_WARMUP, options.steps // 10) if schedule == "cosine" else 0
-            warmup = min(getattr(config, "scheduler_warmup_steps", usual), options.steps)
+            warmup = min(getattr(config, "scheduler_warmup_steps", usual), options.steps - pretraining)
         clip = options.grad_clip if options.grad_clip >= 0 else (1.0 if denoises else 10.0)
         lr = float(_of(config, _LR))
         return cls(
@@ -74,6 +83,7 @@ class Optimization:
             eps=float(getattr(config, "optimizer_eps", 1e-8)),
             decay_vectors=not denoises,
             schedule=schedule,
+            pretraining=pretraining,
             warmup=warmup,
             steps=options.steps,
             grad_clip=clip or None,
@@ -81,32 +91,40 @@ class Optimization:
 
     def factor(self, step: int) -> float:
         """Of the learning rate at a step, counted from 0."""
+        if step < self.pretraining:
+            return 1.0
+        step -= self.pretraining
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         if self.schedule == "constant":
             return 1.0
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        done = (step - self.warmup) / max(1, self.steps - self.pretraining - self.warmup)
         return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
-    def make(self, policy: nn.Module) -> tuple[AdamW, LambdaLR]:
+    def make(self, policy: Policy) -> tuple[AdamW, LambdaLR]:
         """Optimiser and schedule of the policy's parameters."""
         groups = parameter_groups(policy, self)
         optimizer = AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay)
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step))
 
 
-def parameter_groups(policy: nn.Module, optimization: Optimization) -> list[dict[str, Any]]:
-    """Every trainable parameter in one group of learning rate and weight decay; groups in a fixed order, none empty."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+def parameter_groups(policy: Policy, optimization: Optimization) -> list[dict[str, Any]]:
+    """Every trainable parameter in one group of learning rate and weight decay; groups in a fixed order, none empty.
+
+    Groups of which the policy says something come first.
+    """
+    groups: dict[tuple[bool, bool, bool, tuple[tuple[str, float], ...]], list[nn.Parameter]] = {}
     for name, parameter in policy.named_parameters():
         if parameter.requires_grad:
+            own = tuple(sorted(policy.parameter_options(name).items()))
             decays = parameter.dim() > 1 or optimization.decay_vectors
-            groups.setdefault((_BACKBONE in name.split("."), decays), []).append(parameter)
+            groups.setdefault((not own, _BACKBONE in name.split("."), decays, own), []).append(parameter)
     return [
         {
             "params": groups[key],
-            "lr": optimization.lr_backbone if key[0] else optimization.lr,
-            "weight_decay": optimization.weight_decay if key[1] else 0.0,
+            "lr": optimization.lr_backbone if key[1] else optimization.lr,
+            "weight_decay": optimization.weight_decay if key[2] else 0.0,
+            **dict(key[3]),
         }
         for key in sorted(groups)
     ]

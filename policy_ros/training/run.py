@@ -19,6 +19,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from policy_ros.errors import ConfigurationError, PolicyRosError, TrainingError
+from policy_ros.policies.config import PolicyConfig
 from policy_ros.training.checkpoints import TrainingDirectory
 from policy_ros.training.loading import EndlessSamples, Progress, Shard, endless_loader
 from policy_ros.training.module import PolicyModule
@@ -112,7 +113,7 @@ def _fit(prepared: Prepared, directory: TrainingDirectory, watch: Watch, began: 
         trainer = Trainer(
             accelerator=options.accelerator,
             devices="auto" if options.devices == "auto" else int(options.devices),
-            strategy=options.strategy,
+            strategy=_strategy(options, policy.config),
             precision=_PRECISIONS[options.precision],
             max_steps=options.steps - first_step,
             gradient_clip_val=prepared.optimization.grad_clip,
@@ -189,6 +190,12 @@ def _rollouts(prepared: Prepared, device: Shard) -> Callable[[Any], float] | Non
     rollouts = Rollouts(options.rollout_env, options.rollouts, prepared.data.parameters, device)
     rollouts.check(prepared.policy)
     return rollouts.success_rate
+
+
+def _strategy(options: TrainingOptions, config: PolicyConfig) -> str:
+    """Several devices wait for all gradients, unless told that some parameters will have none."""
+    alone = options.devices == "1" and options.strategy == "auto"
+    return "ddp_find_unused_parameters_true" if config.pretraining_steps and not alone else options.strategy
 
 
 def _check_hardware(options: TrainingOptions) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,16 +31,20 @@ class Score:
         step: at which it was measured.
         loss: of the validation, None without one.
         success_rate: of rollouts, None without them.
+        phase: of the training; see :attr:`policy_ros.policies.base.Policy.training_phase`.
     """
 
     step: int
     loss: float | None = None
     success_rate: float | None = None
+    phase: int = 0
 
     def beats(self, other: Score | None) -> bool:
-        """By success rate where both have one, else by the validation's loss; the earlier of two equals stays."""
+        """Phase first, then success rate where both have one, else loss; the earlier of two equals stays."""
         if other is None:
             return True
+        if self.phase != other.phase:
+            return self.phase > other.phase
         if self.success_rate is not None:
             return other.success_rate is None or (-self.success_rate, self._loss) < (-other.success_rate, other._loss)
         return other.success_rate is None and self._loss < other._loss
@@ -186,7 +191,7 @@ class Supervisor(Callback):  # type: ignore[misc]  # Lightning is an extra
             self._report.success_rate = rate
         if loss is None and rate is None:
             return False
-        self.newest = Score(step, loss, rate)
+        self.newest = Score(step, loss, rate, policy.training_phase)
         if self.newest.beats(self.best):
             self.best = self.newest
             if trainer.is_global_zero:
@@ -230,7 +235,7 @@ def saved_progress(state: dict[str, Any], rank: int) -> Progress:
 
 
 def _plain(score: Score | None) -> dict[str, Any] | None:
-    return None if score is None else {"step": score.step, "loss": score.loss, "success_rate": score.success_rate}
+    return None if score is None else dataclasses.asdict(score)
 
 
 def _score(values: dict[str, Any] | None) -> Score | None:
