@@ -22,7 +22,7 @@ class Quantized(NamedTuple):
     """What became of N vectors.
 
     Attributes:
-        vectors: ``(N, D)``, sums of the codes' vectors; gradients pass as if nothing had been quantised.
+        vectors: ``(N, D)``, sums of the codes' vectors; gradients pass straight through each of the layers.
         codes: ``(N, L)`` int64, one for each layer.
         commitment: mean squared distance to the vectors, summed over the layers; 0 in evaluation.
     """
