@@ -32,13 +32,14 @@ class Denoiser:
 
     Attributes:
         alpha_bars: ``(T,)`` float32 on the CPU.
+        steps: from noise to clean.
     """
 
     def __init__(self, config: DiffusionConfig) -> None:
         self.alpha_bars = alpha_bars(
             config.beta_schedule, config.num_train_timesteps, config.beta_start, config.beta_end
         )
-        self._steps = denoising_steps(self.alpha_bars, config.denoising_steps)
+        self.steps = denoising_steps(self.alpha_bars, config.denoising_steps)
         self._adds_noise = config.noise_scheduler_type == "DDPM"
         self._tells_noise = config.prediction_type == "epsilon"
         self._clip = config.clip_sample_range if config.clip_sample else None
@@ -52,35 +53,38 @@ class Denoiser:
             target: to be guided toward, aligned with row 0 of the horizon.
         """
         x = next(noise)
-        for step in self._steps:
-            if target is None:
-                estimate = self._estimate(network(x, step.timestep), x, step)
-            else:
-                estimate = self._guided(network, x, step, target)
+        for step in self.steps:
+            estimate = self.estimate(network, x, step, target)
             if self._adds_noise:
                 x = step.ddpm(x, estimate.clean, None if step.is_last else next(noise))
             else:
                 x = step.ddim(estimate.clean, estimate.noise)
         return x
 
-    def _estimate(self, output: Tensor, x: Tensor, step: DenoisingStep) -> Estimate:
-        if self._tells_noise:
-            return Estimate(self._clipped(step.clean(x, output)), output)
-        return Estimate(self._clipped(output), step.noise(x, output))
+    def estimate(self, network: Network, x: Tensor, step: DenoisingStep, target: Target | None = None) -> Estimate:
+        """What the network takes ``x`` ``(B, horizon, A)`` for at a step.
 
-    def _guided(self, network: Network, x: Tensor, step: DenoisingStep, target: Target) -> Estimate:
-        """The clean rows bent toward the target, and the noise as the network sees it (Song et al. 2023, PiGDM)."""
-        estimates: list[Estimate] = []
+        Guided, the clean rows are bent toward the target and the noise stays as the network tells it (Song et al.
+        2023, "Pseudoinverse-Guided Diffusion Models for Inverse Problems", algorithm 1).
+        """
+        if target is None:
+            return self._split(network(x, step.timestep), x, step)
+        free: list[Estimate] = []
 
         def clean(at: Tensor) -> Tensor:
-            estimates.append(self._estimate(network(at, step.timestep), at, step))
-            return estimates[-1].clean
+            free.append(self._split(network(at, step.timestep), at, step))
+            return free[-1].clean
 
         options = target.options
         bent = guided_clean_sample(
-            clean, x, step.alpha_bar, target.prefix, target.weights, options.max_weight, options.jacobian
+            clean, x, float(step.alpha_bar), target.prefix, target.weights, options.max_weight, options.jacobian
         )
-        return Estimate(self._clipped(bent), estimates[0].noise.detach())
+        return Estimate(self._clipped(bent), free[0].noise.detach())
+
+    def _split(self, output: Tensor, x: Tensor, step: DenoisingStep) -> Estimate:
+        if self._tells_noise:
+            return Estimate(self._clipped(step.clean(x, output)), output)
+        return Estimate(self._clipped(output), step.noise(x, output))
 
     def _clipped(self, clean: Tensor) -> Tensor:
         return clean if self._clip is None else clean.clamp(-self._clip, self._clip)

@@ -26,19 +26,22 @@ _SIGMOID_ENDS = 6.0
 _LEAST_VARIANCE = 1e-20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DenoisingStep:
     """One step from noise to clean.
 
+    Coefficients are computed in float32, as in diffusers: where betas are small, ``1 - alpha_bar`` has few digits left,
+    and a policy's actions depend on which.
+
     Attributes:
         timestep: what the network is told, counted from 0 for the least noise.
-        alpha_bar: of the sample before the step.
+        alpha_bar: of the sample before the step; a float32 scalar on the CPU.
         next_alpha_bar: of the sample after it, larger; 1 after the last step.
     """
 
     timestep: int
-    alpha_bar: float
-    next_alpha_bar: float
+    alpha_bar: Tensor
+    next_alpha_bar: Tensor
 
     @property
     def is_last(self) -> bool:
@@ -47,15 +50,15 @@ class DenoisingStep:
 
     def clean(self, x: Tensor, noise: Tensor) -> Tensor:
         """The clean sample, where ``noise`` is that in ``x``."""
-        return (x - math.sqrt(1.0 - self.alpha_bar) * noise) / math.sqrt(self.alpha_bar)
+        return (x - (1.0 - self.alpha_bar).sqrt() * noise) / self.alpha_bar.sqrt()
 
     def noise(self, x: Tensor, clean: Tensor) -> Tensor:
         """The noise, where ``clean`` is the sample behind ``x``."""
-        return (x - math.sqrt(self.alpha_bar) * clean) / math.sqrt(1.0 - self.alpha_bar)
+        return (x - self.alpha_bar.sqrt() * clean) / (1.0 - self.alpha_bar).sqrt()
 
     def ddim(self, clean: Tensor, noise: Tensor) -> Tensor:
         """The sample after a deterministic step (Song et al. 2020, arXiv:2010.02502, equation 12 with sigma 0)."""
-        return math.sqrt(self.next_alpha_bar) * clean + math.sqrt(1.0 - self.next_alpha_bar) * noise
+        return self.next_alpha_bar.sqrt() * clean + (1.0 - self.next_alpha_bar).sqrt() * noise
 
     def ddpm(self, x: Tensor, clean: Tensor, fresh: Tensor | None) -> Tensor:
         """The sample after a random step (Ho et al. 2020, equations 6 and 7).
@@ -67,13 +70,13 @@ class DenoisingStep:
         """
         before, after = self.alpha_bar, self.next_alpha_bar
         alpha = before / after
-        to_clean = math.sqrt(after) * (1.0 - alpha) / (1.0 - before)
-        to_x = math.sqrt(alpha) * (1.0 - after) / (1.0 - before)
+        to_clean = after.sqrt() * (1.0 - alpha) / (1.0 - before)
+        to_x = alpha.sqrt() * (1.0 - after) / (1.0 - before)
         mean = to_clean * clean + to_x * x
         if fresh is None:
             return mean
         variance = (1.0 - after) / (1.0 - before) * (1.0 - alpha)
-        return mean + math.sqrt(max(variance, _LEAST_VARIANCE)) * fresh
+        return mean + variance.clamp_min(_LEAST_VARIANCE).sqrt() * fresh
 
 
 def alpha_bars(schedule: BetaSchedule, timesteps: int, beta_start: float, beta_end: float) -> Tensor:
@@ -106,11 +109,10 @@ def denoising_steps(alpha_bars: Tensor, count: int) -> tuple[DenoisingStep, ...]
         alpha_bars: ``(T,)`` of :func:`alpha_bars`.
         count: 1 to T.
     """
-    values = alpha_bars.tolist()
-    spacing = len(values) // count
+    spacing = len(alpha_bars) // count
     visited = [index * spacing for index in range(count)]
-    after = [1.0, *(values[timestep] for timestep in visited[:-1])]
-    steps = [DenoisingStep(t, values[t], then) for t, then in zip(visited, after, strict=True)]
+    after = [torch.ones((), device="cpu"), *(alpha_bars[timestep] for timestep in visited[:-1])]
+    steps = [DenoisingStep(t, alpha_bars[t], then) for t, then in zip(visited, after, strict=True)]
     return tuple(reversed(steps))
 
 
