@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policy_ros.execution.gate.braking import longest_ramp_s, ramp_down
-from policy_ros.execution.gate.clamp import clamp
+from policy_ros.execution.gate.clamp import Clamp
 from policy_ros.execution.gate.limits import GateLimits
 from policy_ros.execution.gate.motion import Motion
 from policy_ros.execution.hold import HoldCause
@@ -63,6 +63,9 @@ class Gate:
         rates = (limits.max_velocity, limits.max_jump, limits.max_acceleration, limits.max_jerk)
         self._needs_reference = any(bool(np.any(np.isfinite(rate))) for rate in rates)
         self._nobody = np.zeros(len(limits.names), dtype=np.bool_)
+        self._clamp = Clamp(limits)
+        self._reject = np.asarray(limits.reject)
+        self._rejects = bool(self._reject.any())
 
     @staticmethod
     def reference(previous: Motion | None, measured: Float64Array | None) -> Motion | None:
@@ -86,13 +89,14 @@ class Gate:
         if fault is not None:
             return self._refuse_all(len(rows), *fault)
         wanted = np.asarray(rows, dtype=np.float64)
-        allowed = clamp(wanted, self.reference(previous, measured), self.limits, dt)
-        if not np.all(np.isfinite(allowed)):  # cannot be; but nothing that is not finite ever leaves here
+        allowed = self._clamp(wanted, self.reference(previous, measured), dt)
+        if not np.isfinite(allowed).all():  # cannot be; but nothing that is not finite ever leaves here
             return self._refuse_all(len(rows), HoldCause.INTERNAL_ERROR, "the gate computed no number", self._nobody)
-        changed = np.abs(allowed - wanted) > _ROUNDING
-        allowed = np.where(np.abs(allowed - wanted) > _SAME, allowed, wanted)
-        refused = changed & np.asarray(self.limits.reject)
-        if not np.any(refused):
+        moved = np.abs(allowed - wanted)
+        changed = moved > _ROUNDING
+        allowed = np.where(moved > _SAME, allowed, wanted)
+        refused = changed & self._reject if self._rejects else None
+        if refused is None or not refused.any():
             return GateResult(allowed, changed)
         return self._refuse_from(int(np.argmax(np.any(refused, axis=1))), wanted, allowed, changed, refused)
 
@@ -110,8 +114,9 @@ class Gate:
         size = len(self.limits.names)
         if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != size:
             return HoldCause.INVALID_ACTION, f"expected rows of {size} joints, got shape {rows.shape}", self._nobody
-        bad = ~np.isfinite(rows)
-        if np.any(bad):
+        finite = np.isfinite(rows)
+        if not finite.all():
+            bad = ~finite
             return HoldCause.NON_FINITE_ACTION, f"expected finite actions, got {rows[bad][0]}", np.any(bad, axis=0)
         if measured is not None and np.shape(measured) != (size,):
             detail = f"expected {size} measured positions, got shape {np.shape(measured)}"
@@ -128,7 +133,7 @@ class Gate:
                 continue
             distance = np.abs(row - reference)  # NaN where a joint is not measured: compares as within the limit
             beyond = distance > self.limits.max_jump
-            if np.any(beyond):
+            if beyond.any():
                 joint = int(np.argmax(beyond))
                 detail = (
                     f"{self.limits.names[joint]}: expected at most {self.limits.max_jump[joint]:.4g} from the {label} "

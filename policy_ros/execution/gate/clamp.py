@@ -29,30 +29,44 @@ _GENTLE_JERK = 0.5
 _GENTLE_ACCELERATION = 0.5
 
 
-def clamp(rows: Array, motion: Motion | None, limits: GateLimits, dt: float) -> Array:
-    """Rows that a robot in ``motion`` may be commanded.
+class Clamp:
+    """Brings rows within the limits. What follows from the limits alone is worked out once.
 
     Args:
-        rows: ``(K, A)`` wanted.
-        motion: what was commanded before row 0; None: nothing is known, only positions are limited.
         limits: per joint.
-        dt: time between two rows [s].
-
-    Returns:
-        ``(K, A)``; rows that are within all limits are unchanged but for rounding.
     """
-    inside = _clip(rows, limits.lower + limits.margin, limits.upper - limits.margin)
-    if motion is None:
+
+    def __init__(self, limits: GateLimits) -> None:
+        self._limits = limits
+        self._lower, self._upper = limits.lower + limits.margin, limits.upper - limits.margin
+        rates = (np.asarray(limits.max_acceleration), np.asarray(limits.max_jerk))
+        self._bends = any(bool(np.isfinite(rate).any()) for rate in rates)
+        self._bounds: _Bounds | None = None
+
+    def __call__(self, rows: Array, motion: Motion | None, dt: float) -> Array:
+        """Rows that a robot in ``motion`` may be commanded.
+
+        Args:
+            rows: ``(K, A)`` wanted.
+            motion: what was commanded before row 0; None: nothing is known, only positions are limited.
+            dt: time between two rows [s].
+
+        Returns:
+            ``(K, A)``; rows that are within all limits are unchanged but for rounding.
+        """
+        inside = _clip(rows, self._lower, self._upper)
+        if motion is None:
+            return inside
+        motion = motion.known_from(inside[0])
+        if self._bends:
+            if self._bounds is None or self._bounds.dt != dt:
+                self._bounds = _Bounds.of(self._limits, dt)
+            return inside if _keeps(inside, motion, self._bounds) else _follow(inside, motion, self._bounds)
+        step = np.asarray(self._limits.max_velocity) * dt
+        before = motion.position
+        for row in inside:
+            row[:] = before = _clip(row, before - step, before + step)
         return inside
-    motion = motion.known_from(inside[0])
-    if np.isfinite(limits.max_acceleration).any() or np.isfinite(limits.max_jerk).any():
-        bounds = _Bounds.of(limits, dt)
-        return inside if _keeps(inside, motion, bounds) else _follow(inside, motion, bounds)
-    step = np.asarray(limits.max_velocity) * dt
-    before = motion.position
-    for row in inside:
-        row[:] = before = _clip(row, before - step, before + step)
-    return inside
 
 
 @dataclass(frozen=True)

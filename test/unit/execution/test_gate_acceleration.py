@@ -219,7 +219,7 @@ def test_fault_09_one_output_may_reject_while_another_clamps() -> None:
 
 
 def test_whatever_is_computed_nothing_that_is_not_finite_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("policy_ros.execution.gate.check.clamp", lambda rows, *_: rows * np.nan)
+    monkeypatch.setattr("policy_ros.execution.gate.check.Clamp.__call__", lambda self, rows, *_: rows * np.nan)
     result = Gate(limits()).check(np.array([[0.1]]), Motion.at_rest(np.zeros(1)), None, DT)
     assert (result.rows, result.reason) == (None, HoldCause.INTERNAL_ERROR)
 
