@@ -52,19 +52,19 @@ def request_of(checkpoint: Path, tmp_path: Path):
 def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cluster of two CPUs on the loopback, without dashboard and usage statistics; nothing of it is left."""
     ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Sources and tests are found by the workers as by this process.
-    paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env=paths,
-        _node_ip_address="127.0.0.1",
-    )
-    yield
-    ray.shutdown()
+    environment = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_raylet_start_wait_time_s": "300",  # for a machine that others keep busy
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),  # tasks find what this process finds
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
+        )
+        yield
+        ray.shutdown()
 
 
 @needs_ray
