@@ -34,6 +34,10 @@ class Sensors(Protocol):
 class ControlStep:
     """Asks the executor what to command now.
 
+    Attributes:
+        measured: ``(A,)`` positions of the action joints at the newest tick [rad, m], NaN for those that are not
+            measured; None before anything was.
+
     Args:
         sensors: freshness and measured positions.
         executor: what to command.
@@ -50,15 +54,11 @@ class ControlStep:
         self._order = list(measured_order)
         self._dry_run = dry_run
         self._moving = False
+        self.measured: NDArray[np.float64] | None = None
 
     def begin(self) -> None:
         """A new run: nothing was commanded yet."""
         self._moving = False
-
-    def measured(self) -> NDArray[np.float64] | None:
-        """``(A,)`` newest measured positions of the action joints [rad, m]; NaN for those that are not measured."""
-        positions = self._sensors.joint_positions()
-        return None if positions is None else positions[self._order]
 
     def __call__(self, now_ns: int, health: StreamHealth | None = None) -> Tick:
         """One tick.
@@ -70,7 +70,8 @@ class ControlStep:
         conflicts = self._sensors.conflicts()
         if conflicts:
             self._executor.hold(HoldCause.JOINT_CONFLICT, "; ".join(conflicts))
-        measured = self.measured()
+        positions = self._sensors.joint_positions()
+        self.measured = measured = None if positions is None else positions[self._order]
         if self._dry_run and self._moving:
             measured = np.full(len(self._order), np.nan)
         tick = self._executor.tick(self._sensors.health(now_ns) if health is None else health, measured)

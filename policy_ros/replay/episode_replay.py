@@ -154,7 +154,7 @@ class EpisodeReplay:
         tick = self._step(now_ns)
         if tick.chunk is not None:
             self._acting = self._pending.took_over(tick.chunk, now_ns)
-        self._ticks.add(now_ns, tick, self._acting, self._step.measured())
+        self._ticks.add(now_ns, tick, self._acting, self._step.measured)
         stands = tick.state in (ExecutionState.HOLDING, ExecutionState.STARVED)
         self._holds.see(executor.hold_in_force if stands else None, now_ns)
         self._deadline_misses += tick.state is ExecutionState.STARVED and self._parts.gapless

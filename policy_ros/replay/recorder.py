@@ -46,8 +46,8 @@ class TickRecorder:
         self._times.append(now_ns)
         self._states.append(int(tick.state))
         self._chunks.append(chunk if tick.state is ExecutionState.RUNNING else NO_CHUNK)
-        self._commands.append(self._nothing if command is None else np.array(command, dtype=np.float64))
-        self._measured.append(self._nothing if measured is None else np.array(measured, dtype=np.float64))
+        self._commands.append(self._nothing if command is None else command)
+        self._measured.append(self._nothing if measured is None else measured)
         self._clamped.append(self._untouched if tick.clamped is None else tick.clamped)
 
     def trace(self) -> TickTrace:
