@@ -46,6 +46,10 @@ def make_strategy(
 
 
 def _stand_in(config: ExecutionConfig, shape: ChunkShape) -> Strategy:
+    if not config.rtc_fallback and shape.horizon == 1:
+        raise ConfigurationError(
+            "execution.mode rtc: expected a policy that can be guided, this one gives single rows; use sync"
+        )
     if not config.rtc_fallback:
         raise ConfigurationError(
             f"execution.mode rtc: expected a policy that can be guided, this one cannot; use {', '.join(_UNGUIDED)} "

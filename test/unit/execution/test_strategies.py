@@ -93,6 +93,13 @@ def test_a_policy_that_cannot_be_guided_is_refused_under_rtc_naming_the_alternat
         make_strategy(config("rtc"), horizon=8, n_action_steps=8, supports_guidance=False)
 
 
+@pytest.mark.parametrize("mode", ["overlap", "blend", "ensemble", "rtc"])
+def test_single_rows_can_only_be_executed_in_sync(mode: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"execution.mode {mode}: expected .* use (mode )?sync$"):
+        make_strategy(config(mode), horizon=1, n_action_steps=1)
+    assert make_strategy(config("sync"), horizon=1, n_action_steps=1).execution_horizon == 1
+
+
 def test_a_fallback_stands_in_for_rtc_and_says_so() -> None:
     strategy = make_strategy(ExecutionConfig(mode="rtc", rtc_fallback="blend"), horizon=8, n_action_steps=8)
     assert (strategy.name, strategy.mode) == ("blend", "rtc")

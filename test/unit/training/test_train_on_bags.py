@@ -18,7 +18,7 @@ import torch
 from support.demonstrations import JOINTS, demonstration, write
 
 from policy_ros.cli import train as command
-from policy_ros.errors import PolicyRosError
+from policy_ros.errors import ConfigurationError, PolicyRosError
 from policy_ros.policies import load_policy
 from policy_ros.training.bag_data import open_bag_data
 from policy_ros.training.loading import Shard
@@ -104,6 +104,36 @@ def test_a_training_on_bags_resumes_with_the_next_sample(recorded: Path, tmp_pat
     assert found == expected
     weights = [load_policy(out, device="cpu").state_dict() for out in (whole, halved)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("policy", "overrides", "message"),
+    [
+        ("tdmpc", {}, "policy 'tdmpc' cannot learn from bags: it needs a reward for each step"),
+        ("sac", {"num_discrete_actions": 3}, "policy 'sac' cannot learn from bags: it needs rewards"),
+    ],
+)
+def test_what_bags_cannot_teach_is_refused_before_they_are_read(
+    recorded: Path, tmp_path: Path, policy: str, overrides: dict, message: str
+):
+    one_camera = {**PARAMETERS, "cameras": {"top": PARAMETERS["cameras"]["top"]}}
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": one_camera}}))
+    given = {"bags": [str(tmp_path / "none")], "params_file": str(file), "policy": policy, "overrides": overrides}
+    with pytest.raises(ConfigurationError, match=message):
+        open_bag_data(make_options({**given, "image_size": [64, 64]}), lambda line: None)
+
+
+def test_the_gaussian_actor_learns_from_bags(recorded: Path, tmp_path: Path):
+    """One row at a time, of the same samples as any other policy."""
+    given = [word if word != "flow" else "sac" for word in arguments(recorded)]
+    sizes = ["latent_dim=8", "image_encoder_hidden_dim=4", 'actor_network_kwargs={"hidden_dims": [16]}']
+    options = [word for option in sizes for word in ("--set", option)]
+    assert run(*given, "--out", str(tmp_path / "out"), *options, "--image-size", "48", "64", "--steps", "4") == 0
+    policy = load_policy(tmp_path / "out", device="cpu")
+    assert policy.name == "gaussian_actor"
+    seen = {f"observation.images.{name}": np.zeros((3, 24, 32), np.uint8) for name in ("top", "wrist")}
+    assert policy.predict({"observation.state": np.zeros(3, np.float32), **seen}).shape == (1, 3)
 
 
 def test_devices_share_the_validation_samples_of_every_episode(recorded: Path):
