@@ -34,16 +34,16 @@ class Sensors(Protocol):
 class ControlStep:
     """Asks the executor what to command now.
 
-    Attributes:
-        measured: ``(A,)`` positions of the action joints at the newest tick [rad, m], NaN for those that are not
-            measured; None before anything was.
-
     Args:
         sensors: freshness and measured positions.
         executor: what to command.
         measured_order: columns of the measured positions that are the action joints, in the order of the action.
         dry_run: nothing is commanded, so that the robot does not follow: while it would be moving, its measured
             positions say nothing about the next command.
+
+    Attributes:
+        measured: ``(A,)`` positions of the action joints at the newest tick [rad, m], NaN for those that are not
+            measured; None before anything was.
     """
 
     def __init__(
