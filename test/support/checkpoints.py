@@ -47,6 +47,33 @@ def write_tdmpc(directory: Path, *, joints: int = len(JOINTS), camera: str = CAM
     return _save("tdmpc", directory, joints, (camera,), SQUARE_SHAPE, options)
 
 
+def write_vqbet(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
+    """A tiny VQ-BeT whose actions lie within a few hundredths around zero; it looks back at one observation."""
+    from policy_ros.policies import load_policy
+
+    options = {
+        "n_obs_steps": 2,
+        "n_action_pred_token": 2,
+        "action_chunk_size": chunk_size,
+        "crop_shape": None,
+        "spatial_softmax_num_keypoints": 4,
+        "vqvae_n_embed": 4,
+        "vqvae_embedding_dim": 8,
+        "vqvae_enc_hidden_dim": 16,
+        "gpt_block_size": 16,
+        "gpt_input_dim": 16,
+        "gpt_output_dim": 16,
+        "gpt_hidden_dim": 16,
+        "gpt_n_head": 2,
+        "gpt_n_layer": 1,
+    }
+    _save("vqbet", directory, joints, (camera,), IMAGE_SHAPE, options)
+    policy = load_policy(directory, device="cpu")
+    policy.tokenizer.discretized.fill_(True)  # as if it had been trained, so that nothing warns
+    policy.save_pretrained(directory)
+    return directory
+
+
 def write_sac(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, **options: object) -> Path:
     """A tiny Gaussian actor, which answers with one action within a few hundredths around zero."""
     tiny = {

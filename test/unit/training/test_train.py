@@ -124,6 +124,8 @@ def test_the_best_policy_is_the_one_that_succeeds_most(tmp_path: Path, monkeypat
         (Score(2, 0.1), Score(1, 0.3, 0.0), False),
         (Score(2, 0.1, 0.5), Score(1, 0.2, 0.5), True),
         (Score(2, None, 0.5), Score(1, None, 0.6), False),
+        (Score(2, 9.0, 0.0, phase=1), Score(1, 0.1, 1.0), True),
+        (Score(2, 0.1, 1.0), Score(1, 9.0, 0.0, phase=1), False),
         (Score(2, float("nan")), Score(1, 0.2), False),
     ],
 )

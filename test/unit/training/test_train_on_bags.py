@@ -89,6 +89,22 @@ def test_a_policy_comes_out_that_takes_what_the_robot_sees(recorded: Path, tmp_p
     assert not set(kept["training"]["bags"]) & set(kept["validation"]["bags"])
 
 
+def test_a_policy_that_learns_the_past_as_well_trains_on_bags(recorded: Path, tmp_path: Path, capsys):
+    one_camera = {**PARAMETERS, "cameras": {"top": PARAMETERS["cameras"]["top"]}}
+    (tmp_path / "robot.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": one_camera}}))
+    sizes = ["n_vqvae_training_steps=2", "gpt_hidden_dim=16", "gpt_n_layer=1", "gpt_block_size=20", "crop_shape=null"]
+    options = [*(word for size in sizes for word in ("--set", size)), "--policy", "vqbet", "--steps", "4"]
+    given = [*arguments(recorded), "--params-file", str(tmp_path / "robot.yaml"), *options]
+    assert run(*given, "--out", str(tmp_path / "out"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 4
+    policy = load_policy(tmp_path / "out", device="cpu")
+    assert policy.training_phase == 1
+    data = open_bag_data(make_options(json.loads((tmp_path / "out" / "training.json").read_text())["options"]), print)
+    sample = next(iter(data.validation(policy.config, samples=1, shard=Shard())))
+    assert sample["observation.state"].shape == (5, 3)
+    assert sample["action"].shape == (len(policy.config.target_rows), 3) == (11, 3)
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_training_on_bags_resumes_with_the_next_sample(recorded: Path, tmp_path: Path, workers: str, capsys):
     options = [*small(), "--steps", "14", "--val-every", "2", "--save-every", "3", "--log-every", "1"]
