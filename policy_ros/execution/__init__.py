@@ -13,6 +13,8 @@ from policy_ros.execution.realtime import RealtimeRefused, RealtimeThreads, why_
 from policy_ros.execution.statistics import SampleWindow, Summary
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy, available_strategies, make_strategy
+from policy_ros.execution.successor import Successor
+from policy_ros.execution.swap_tracker import SwapPhase, SwapState, SwapTracker
 from policy_ros.execution.tick import ExecutionState, Tick
 from policy_ros.execution.virtual import ALWAYS_FRESH, InferenceTrace, VirtualDrive, VirtualRobot
 
@@ -41,7 +43,11 @@ __all__ = [
     "Sensors",
     "SteadyClock",
     "Strategy",
+    "Successor",
     "Summary",
+    "SwapPhase",
+    "SwapState",
+    "SwapTracker",
     "Tick",
     "VirtualClock",
     "VirtualDrive",

@@ -60,6 +60,10 @@ class ControlStep:
         """A new run: nothing was commanded yet."""
         self._moving = False
 
+    def look_through(self, sensors: Sensors) -> None:
+        """The robot is known by other sensors from now on; their measured positions are in the same order."""
+        self._sensors = sensors
+
     def __call__(self, now_ns: int, health: StreamHealth | None = None) -> Tick:
         """One tick.
 

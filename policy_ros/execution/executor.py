@@ -29,6 +29,8 @@ from policy_ros.execution.progress import Progress
 from policy_ros.execution.scheduling import Scheduler
 from policy_ros.execution.status import ExecutionStatus
 from policy_ros.execution.strategies import Strategy
+from policy_ros.execution.succession import Succession
+from policy_ros.execution.successor import Successor
 from policy_ros.execution.tick import ExecutionState, Tick
 from policy_ros.execution.worker import InferenceThread
 
@@ -101,7 +103,8 @@ class ChunkExecutor:
         self._state = ExecutionState.IDLE
         self._progress = Progress(strategy, config, len(scaling.names))
         self._commander = Commander(self._progress, self._checked(gate), config, monotonic_ns, stamp_now_ns)
-        self._scheduler = Scheduler(self._progress, config, monotonic_ns)
+        self._succession = Succession(self._progress, self._inference, config, monotonic_ns)
+        self._scheduler = Scheduler(self._progress, self._succession, config, monotonic_ns)
 
     # Life cycle
 
@@ -116,6 +119,9 @@ class ChunkExecutor:
         Raises:
             PolicyRosError: the inference of an earlier run has not returned yet.
         """
+        self._worker.require_ended()
+        with self._condition:
+            self._succession.take_over_at_rest()
         if threaded:
             self._worker.start()
         self._added_delay.begin()
@@ -134,7 +140,11 @@ class ChunkExecutor:
             self._progress.end_run()
             self._state = ExecutionState.IDLE
         self._added_delay.end()
-        return self._worker.stop(timeout_s)
+        ended = self._worker.stop(timeout_s)
+        if ended:
+            with self._condition:
+                self._succession.take_over_at_rest()
+        return ended
 
     def set_gate(self, gate: Gate) -> None:
         """Use other limits, before a start.
@@ -185,6 +195,28 @@ class ChunkExecutor:
         with self._condition:
             self._progress.change_strategy(strategy)
             self._worker.notify()
+
+    def succeed(self, successor: Successor) -> None:
+        """Let another policy take over at the next chunk boundary, in a new epoch, while the robot moves on.
+
+        It takes the place of a successor that still waits. While nothing is executed it takes over at once.
+        """
+        with self._condition:
+            self._succession.offer(successor)
+            if not self._progress.running and not self._worker.alive:
+                self._succession.take_over_at_rest()
+            self._worker.notify()
+
+    def withdraw(self, successor: Successor) -> bool:
+        """Take a successor back; False if it has taken over, failed or was replaced already."""
+        with self._condition:
+            return self._succession.withdraw(successor)
+
+    @property
+    def successor(self) -> Successor | None:
+        """Who waits to take over."""
+        with self._condition:
+            return self._succession.waiting
 
     def set_added_delay(self, seconds: float) -> None:
         """Make the inferences to come last so much longer than the policy takes [s]; for tests and demonstrations."""

@@ -15,6 +15,7 @@ from policy_ros.data import JointScaling, Observation
 from policy_ros.execution.added_delay import AddedDelay
 from policy_ros.execution.hold import HoldCause
 from policy_ros.execution.strategies import Guidance
+from policy_ros.execution.successor import Successor
 from policy_ros.rtc import GuidanceOptions
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class InferenceRequest:
         starved: control ticks without a row, counted since the epoch began.
         started_ns: on the monotonic clock.
         guidance: what the policy is to continue, or None.
+        successor: whose first inference this is, in the place of the running policy; or None.
     """
 
     epoch: int
@@ -68,6 +70,7 @@ class InferenceRequest:
     starved: int
     started_ns: int
     guidance: Guidance | None = None
+    successor: Successor | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,21 @@ class Inference:
         self._policy = policy
         self._observe = observe
         self._scaling = scaling
-        self._shape = (horizon, len(scaling.names))
+        self._horizon = horizon
         self._not_ready = not_ready
         self._monotonic_ns = monotonic_ns
         self._stamp_now_ns = stamp_now_ns
         self._added_delay = added_delay
-        self._epoch: int | None = None
+        self._epoch: int | None = None  # that the policy was reset for
+
+    def adopt(self, successor: Successor, epoch: int) -> None:
+        """Another policy runs from now on; it was reset for this epoch."""
+        self._policy, self._observe, self._horizon = successor.policy, successor.observe, successor.horizon
+        self._epoch = epoch
+
+    def forget_epoch(self) -> None:
+        """The policy is reset before its next inference, whatever its epoch."""
+        self._epoch = None
 
     def run(self, request: InferenceRequest) -> Outcome:
         """One inference. Never raises: whatever goes wrong is the outcome."""
@@ -143,18 +155,17 @@ class Inference:
             return Failed(HoldCause.POLICY_FAILED, _one_line(error))
 
     def _run(self, request: InferenceRequest) -> Outcome:
-        if request.epoch != self._epoch:
-            self._policy.reset()
-            self._epoch = request.epoch
+        policy, observe, horizon = self._whose(request)
         try:
-            observation = self._observe()
+            observation = observe()
         except self._not_ready as error:
             return NotObserved(_one_line(error))
         age_s = (self._stamp_now_ns() - observation.stamp_ns) * 1e-9
-        raw = np.asarray(self._predict(observation.features, request.guidance))
+        raw = np.asarray(self._predict(policy, observation.features, request.guidance))
         self._added_delay.pass_by()
-        if raw.shape != self._shape:
-            return Failed(HoldCause.INVALID_ACTION, f"expected actions of shape {self._shape}, got {raw.shape}")
+        shape = (horizon, len(self._scaling.names))
+        if raw.shape != shape:
+            return Failed(HoldCause.INVALID_ACTION, f"expected actions of shape {shape}, got {raw.shape}")
         actions = self._scaling.to_robot(raw)
         if not np.all(np.isfinite(actions)):
             row, joint = np.argwhere(~np.isfinite(actions))[0]
@@ -162,10 +173,23 @@ class Inference:
             return Failed(HoldCause.NON_FINITE_ACTION, f"expected finite actions, got {value} for {name} in row {row}")
         return Inferred(actions, observation, age_s, (self._monotonic_ns() - request.started_ns) * 1e-9)
 
-    def _predict(self, features: Mapping[str, NDArray[Any] | str], guidance: Guidance | None) -> NDArray[Any]:
+    def _whose(self, request: InferenceRequest) -> tuple[ChunkPolicy, Callable[[], Observation], int]:
+        """The policy to ask, reset if an epoch begins for it, what it observes with, and the rows of its chunks."""
+        successor = request.successor
+        if successor is not None:
+            successor.policy.reset()
+            return successor.policy, successor.observe, successor.horizon
+        if request.epoch != self._epoch:
+            self._policy.reset()
+            self._epoch = request.epoch
+        return self._policy, self._observe, self._horizon
+
+    def _predict(
+        self, policy: ChunkPolicy, features: Mapping[str, NDArray[Any] | str], guidance: Guidance | None
+    ) -> NDArray[Any]:
         if guidance is None:
-            return self._policy.predict(features)
-        guided = cast(GuidedPolicy, self._policy)  # a strategy asks for guidance only where the policy declares it
+            return policy.predict(features)
+        guided = cast(GuidedPolicy, policy)  # a strategy asks for guidance only where the policy declares it
         return guided.guided_inference(
             features,
             prefix=self._scaling.to_policy(guidance.prefix),

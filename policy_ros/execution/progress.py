@@ -7,7 +7,7 @@ from policy_ros.data import ActionChunk
 from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.delay import MeasuredDelay
-from policy_ros.execution.delay_estimation import make_delay_estimator
+from policy_ros.execution.delay_estimation import DelayEstimator, make_delay_estimator
 from policy_ros.execution.gate import Motion
 from policy_ros.execution.hold_latch import HoldLatch
 from policy_ros.execution.inference import InferenceRequest
@@ -31,7 +31,7 @@ class Progress:
         timeline: rows to execute.
         strategy: in force.
         in_flight: the inference that has begun and not ended.
-        expected_delay: outlives epochs, a trait of this computer and policy.
+        expected_delay: outlives epochs, a trait of this computer and policy; another policy begins with another one.
         assessment: of the newest inference that was begun.
         holds: the hold in force and the one requested.
         measurements: since the start.
@@ -80,6 +80,19 @@ class Progress:
         self._forget()
         self.adopt_strategy()
         self.strategy.reset()
+
+    def begin_succession(self, strategy: Strategy, expected_delay: DelayEstimator) -> None:
+        """Another policy begins an epoch of its own: nothing is known of its delay, but the robot moves on.
+
+        What is planned, the motion and the count of steps stay.
+        """
+        self.epoch += 1
+        self.expected_delay = expected_delay
+        self.guidance_weight = 0.0
+        self.failures = 0
+        self.not_ready = ""
+        self._next_strategy = strategy
+        self.adopt_strategy()
 
     def change_strategy(self, strategy: Strategy) -> None:
         """Take another strategy at the next chunk boundary, which may be now."""

@@ -13,6 +13,7 @@ from policy_ros.execution.delay import MeasuredDelay
 from policy_ros.execution.hold import Hold, HoldCause
 from policy_ros.execution.inference import Failed, InferenceRequest, Inferred, NotObserved, Outcome
 from policy_ros.execution.progress import Progress
+from policy_ros.execution.succession import Succession
 
 _LOG = logging.getLogger(__name__)
 _SAY_AGAIN_NS = 10_000_000_000  # near the limit of what is feasible the mode may change with every chunk
@@ -25,12 +26,16 @@ class Scheduler:
 
     Args:
         progress: shared with the control thread's part.
+        succession: another policy that may wait to take over.
         config: bounds.
         monotonic_ns: measures durations.
     """
 
-    def __init__(self, progress: Progress, config: ExecutionConfig, monotonic_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, progress: Progress, succession: Succession, config: ExecutionConfig, monotonic_ns: Callable[[], int]
+    ) -> None:
         self._progress = progress
+        self._succession = succession
         self._config = config
         self._monotonic_ns = monotonic_ns
         self._said_ns: dict[str, int] = {}  # mode that acts to when that was last said
@@ -40,6 +45,10 @@ class Scheduler:
         progress = self._progress
         if not progress.running or progress.holds.stops_inference:
             return None
+        trial = self._succession.begin()
+        if trial is not None:
+            progress.in_flight = trial
+            return trial
         strategy, timeline, newest = progress.strategy, progress.timeline, progress.newest
         expected = progress.expected_delay.estimate()
         if not strategy.wants_inference(timeline, newest, expected or 0):
@@ -78,6 +87,8 @@ class Scheduler:
         progress.in_flight = None
         if isinstance(outcome, Failed):
             self._count_failure(outcome)
+        if request.successor is not None:
+            return self._finish_trial(request, outcome)
         if request.epoch != progress.epoch or not progress.running:
             progress.measurements.chunks_late += isinstance(outcome, Inferred)
             return False
@@ -85,6 +96,16 @@ class Scheduler:
         if isinstance(outcome, Failed):
             self._fail(outcome)
         return isinstance(outcome, Inferred) and self._take_over(request, outcome)
+
+    def _finish_trial(self, request: InferenceRequest, outcome: Outcome) -> bool:
+        progress = self._progress
+        chunk = self._succession.finish(request, outcome)
+        if chunk is None or not isinstance(outcome, Inferred):
+            progress.measurements.chunks_late += isinstance(outcome, Inferred)
+            return False
+        self._measure(outcome)
+        self._count(chunk)
+        return True
 
     def _count_failure(self, failed: Failed) -> None:
         if failed.cause is HoldCause.POLICY_FAILED:
@@ -103,26 +124,33 @@ class Scheduler:
     def _take_over(self, request: InferenceRequest, inferred: Inferred) -> bool:
         """Swap the chunk at once; the delay is what was consumed since its observation."""
         progress = self._progress
-        seen, now_ns = progress.measurements, self._monotonic_ns()
         progress.failures = 0
-        seen.inference_latency.append(inferred.inference_s, now_ns)
-        seen.observation_age.append(inferred.observation_age_s, now_ns)
+        self._measure(inferred)
         delay = MeasuredDelay(progress.timeline.step - request.first_step, progress.starved_ticks - request.starved)
         chunk = self._make_chunk(request, inferred, delay)
         if chunk.end_step > progress.timeline.step:
             progress.strategy.merge(progress.timeline, chunk)
         if progress.timeline.remaining == 0:  # all its rows have passed
-            seen.chunks_late += 1
+            progress.measurements.chunks_late += 1
             return False
         if not self._warms_up(request):
             progress.expected_delay.record(delay)
         progress.delay = delay
         progress.guidance_weight = 0.0 if request.guidance is None else request.guidance.options.max_weight
-        seen.chunks += 1
-        seen.chunks_guided += chunk.guided
-        progress.newest = progress.unreported = chunk
+        self._count(chunk)
         progress.adopt_strategy()
         return True
+
+    def _measure(self, inferred: Inferred) -> None:
+        seen, now_ns = self._progress.measurements, self._monotonic_ns()
+        seen.inference_latency.append(inferred.inference_s, now_ns)
+        seen.observation_age.append(inferred.observation_age_s, now_ns)
+
+    def _count(self, chunk: ActionChunk) -> None:
+        progress = self._progress
+        progress.measurements.chunks += 1
+        progress.measurements.chunks_guided += chunk.guided
+        progress.newest = progress.unreported = chunk
 
     def _warms_up(self, request: InferenceRequest) -> bool:
         """Whether an inference says nothing about those to come.

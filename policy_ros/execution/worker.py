@@ -39,14 +39,22 @@ class InferenceThread:
         Raises:
             PolicyRosError: an earlier thread still runs.
         """
+        self.require_ended()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="inference", daemon=True)
+        self._thread.start()
+
+    def require_ended(self) -> None:
+        """Refuse to go on while an earlier thread still runs.
+
+        Raises:
+            PolicyRosError: it does.
+        """
         if self.alive:
             raise PolicyRosError(
                 "the inference thread of the previous run has not ended: expected its inference to return first; "
                 "wait, or restart the process"
             )
-        self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="inference", daemon=True)
-        self._thread.start()
 
     def notify(self) -> None:
         """Something changed: take another turn."""

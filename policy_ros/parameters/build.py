@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,16 @@ from policy_ros.parameters.node import CameraParameters, NodeParameters
 from policy_ros.rtc import GuidanceOptions
 
 if TYPE_CHECKING:
-    from policy_ros.policies.base import Policy
+    from policy_ros.policies.config import PolicyConfig
+
+
+class Configured(Protocol):
+    """A policy, or what is known of one that is not loaded yet."""
+
+    @property
+    def config(self) -> PolicyConfig:
+        """Features and sizes."""
+        ...
 
 
 def camera_feature(name: str, camera: CameraParameters) -> str:
@@ -35,7 +44,7 @@ def camera_feature(name: str, camera: CameraParameters) -> str:
     return camera.feature or OBSERVATION_IMAGE_PREFIX + name
 
 
-def with_cameras_of(parameters: NodeParameters, policy: Policy) -> NodeParameters:
+def with_cameras_of(parameters: NodeParameters, policy: Configured) -> NodeParameters:
     """The parameters and, for cameras that the checkpoint needs and no parameter mentions, their defaults.
 
     Such a camera is named after its feature: ``top`` for ``observation.images.top``, ``image`` for
@@ -53,7 +62,7 @@ def state_names(parameters: NodeParameters) -> tuple[str, ...]:
     return parameters.joints.state_names or parameters.joints.names
 
 
-def check_joints(parameters: NodeParameters, policy: Policy) -> None:
+def check_joints(parameters: NodeParameters, policy: Configured) -> None:
     """Refuse joint names that cannot be the policy's vectors.
 
     Raises:
@@ -68,11 +77,20 @@ def check_joints(parameters: NodeParameters, policy: Policy) -> None:
         doubles = sorted({name for name in group if group.count(name) > 1})
         if doubles:
             raise ConfigurationError(f"{label}: expected every joint once, got twice: {', '.join(doubles)}")
-    _check_size("joints.names", names, policy.config.output_features[ACTION], ACTION)
+    check_action_size(parameters, policy.config.output_features[ACTION])
     state = policy.config.observed_features.get(OBSERVATION_STATE)
     if state is not None:
         label = "joints.state_names" if parameters.joints.state_names else "joints.names"
         _check_size(label, state_names(parameters), state, OBSERVATION_STATE)
+
+
+def check_action_size(parameters: NodeParameters, action: FeatureSpec) -> None:
+    """Refuse a policy that commands another number of joints than the robot has.
+
+    Raises:
+        ConfigurationError: both counts.
+    """
+    _check_size("joints.names", parameters.joints.names, action, ACTION)
 
 
 def _check_size(label: str, names: Sequence[str], feature: FeatureSpec, key: str) -> None:
@@ -110,7 +128,7 @@ def state_scaling(parameters: NodeParameters) -> JointScaling:
     return JointScaling(names, action.scale[order], action.offset[order])
 
 
-def observation_config(parameters: NodeParameters, policy: Policy) -> ObservationConfig:
+def observation_config(parameters: NodeParameters, policy: Configured) -> ObservationConfig:
     """What to assemble for this policy.
 
     Raises:
@@ -150,10 +168,7 @@ def observation_of(
             environment = VectorStream(feature.shape[0], max_age_s=observation.environment_max_age_s)
         elif key != OBSERVATION_STATE:
             raise ConfigurationError(f"the policy needs '{key}' {feature.shape}, which no input of this node provides")
-    if feeders:
-        key, name = next(iter(feeders.items()))
-        visual = [k for k, f in features.items() if f.type is FeatureType.VISUAL]
-        raise ConfigurationError(f"cameras.{name}: the policy has no feature '{key}'; {closest(key, visual)}")
+    _refuse_idle_cameras(parameters, feeders, features)
     return ObservationConfig(
         joints=state_names(parameters),
         scaling=state_scaling(parameters),
@@ -168,6 +183,19 @@ def observation_of(
         dt_s=1.0 / parameters.execution.rate_hz,
         conflict_tolerance_rad=parameters.joints.conflict_tolerance,
     )
+
+
+def _refuse_idle_cameras(
+    parameters: NodeParameters, idle: Mapping[str, str], features: Mapping[str, FeatureSpec]
+) -> None:
+    """A camera that the policy does not look at is a mistake, unless it is there for another policy."""
+    for key, name in idle.items():
+        if not parameters.cameras[name].optional:
+            visual = [k for k, f in features.items() if f.type is FeatureType.VISUAL]
+            raise ConfigurationError(
+                f"cameras.{name}: the policy has no feature '{key}'; {closest(key, visual)}. "
+                f"If the camera is there for another policy set cameras.{name}.optional to true"
+            )
 
 
 def _camera_of_each_feature(parameters: NodeParameters) -> dict[str, str]:
@@ -203,7 +231,7 @@ def execution_config(parameters: NodeParameters) -> ExecutionConfig:
     )
 
 
-def strategy(parameters: NodeParameters, policy: Policy) -> Strategy:
+def strategy(parameters: NodeParameters, policy: Configured) -> Strategy:
     """How this policy's chunks are to follow one another.
 
     Raises:

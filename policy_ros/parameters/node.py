@@ -18,14 +18,25 @@ from policy_ros.rtc import JACOBIANS, SCHEDULES
 class PolicyParameters:
     """Which policy runs, and where."""
 
-    type: str = parameter("", "Registered name. Empty: the type in the checkpoint's config.json")
-    path: str = parameter("", "Checkpoint directory or hub id. Empty: fresh weights (needs `policy.allow_untrained`)")
-    revision: str = parameter("", "Commit hash of a hub checkpoint; required for one")
+    type: str = parameter("", "Registered name. Empty: the type in the checkpoint's config.json", dynamic=True)
+    path: str = parameter(
+        "",
+        "Checkpoint directory or hub id; another policy takes over while the robot moves, see docs/swapping.md. Empty: "
+        "fresh weights (needs `policy.allow_untrained`)",
+        dynamic=True,
+    )
+    revision: str = parameter("", "Commit hash of a hub checkpoint; required for one", dynamic=True)
     roots: tuple[str, ...] = parameter(
         (), "Directories a checkpoint must lie in, links resolved. Empty: any", fixed=True
     )
     device: str = parameter("", "Torch device, e.g. `cuda:0`. Empty: CUDA if there is one, else the CPU")
     prompt: str = parameter("", "Task text for policies that take one", dynamic=True)
+    prompt_starts_epoch: bool = parameter(
+        False,
+        "Another task text begins a new epoch: the policy forgets its past, and its next chunk does not continue the "
+        "one before",
+        dynamic=True,
+    )
     torch_threads: int = parameter(1, "CPU threads of the policy; more of them disturb the control tick", minimum=1)
     allow_untrained: bool = parameter(False, "Allow fresh, untrained weights when `policy.path` is empty")
     seed: int = parameter(0, "Seed of fresh weights", minimum=0)
@@ -64,6 +75,9 @@ class CameraParameters:
     )
     on_frozen: str = parameter("warn", "What a frozen camera does", choices=("warn", "hold"))
     shape: tuple[int, ...] = parameter((), "C, H, W of fresh weights; a checkpoint brings its own", minimum=1)
+    optional: bool = parameter(
+        False, "Accept a policy that does not look at this camera, for nodes whose policy is swapped", dynamic=True
+    )
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureSpec, FeatureType
 from policy_ros.errors import ConfigurationError
 from policy_ros.parameters.build import camera_feature, state_names
-from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.node import NodeParameters, PolicyParameters
 from policy_ros.parameters.schema import json_object
 
 if TYPE_CHECKING:
@@ -31,38 +33,78 @@ def load_policy_for(parameters: NodeParameters) -> Policy:
     Raises:
         PolicyRosError: what is wrong, in one line.
     """
+    policy = load_cold_policy(parameters)
+    policy.warmup()
+    return policy
+
+
+def load_cold_policy(parameters: NodeParameters) -> Policy:
+    """As :func:`load_policy_for`, but not warmed up."""
     import torch
 
     torch.set_num_threads(parameters.policy.torch_threads)
     policy = _load_checkpoint(parameters) if parameters.policy.path else _make_untrained(parameters)
     policy.freeze()
-    policy.warmup()
     return policy
 
 
 def _load_checkpoint(parameters: NodeParameters) -> Policy:
     from policy_ros.policies import load_policy
+
+    wanted = parameters.policy
+    path = checkpoint_of(wanted)
+    policy = load_policy(path, device=wanted.device or None, revision=wanted.revision or None, shared=True)
+    check_type(wanted, policy.name)
+    return policy
+
+
+def checkpoint_of(wanted: PolicyParameters) -> Path | str:
+    """The directory that ``policy.path`` names, resolved, or a hub id.
+
+    Raises:
+        PolicyRosError: it is not there or not allowed, or other parameters contradict it.
+    """
     from policy_ros.policies.hub import is_local
     from policy_ros.policies.roots import resolve_checkpoint
 
-    wanted = parameters.policy
     if wanted.overrides:
         raise ConfigurationError("policy.overrides: only for fresh weights, but policy.path is set; remove one of them")
-    path: str | Path = wanted.path
     if is_local(wanted.path):
-        path = resolve_checkpoint(wanted.path, wanted.roots)
-    elif wanted.roots:
+        return resolve_checkpoint(wanted.path, wanted.roots)
+    if wanted.roots:
         raise ConfigurationError(
             f"policy.path: expected a directory inside policy.roots ({', '.join(wanted.roots)}), got the hub id "
             f"'{wanted.path}'; download it there first"
         )
-    policy = load_policy(path, device=wanted.device or None, revision=wanted.revision or None, shared=True)
-    if wanted.type and wanted.type != policy.name:
+    return wanted.path
+
+
+def check_type(wanted: PolicyParameters, name: str) -> None:
+    """Refuse a checkpoint of another policy than ``policy.type`` says.
+
+    Raises:
+        ConfigurationError: both names.
+    """
+    if wanted.type and wanted.type != name:
         raise ConfigurationError(
-            f"policy.type: expected '{wanted.type}', but the checkpoint in '{wanted.path}' is '{policy.name}'; "
+            f"policy.type: expected '{wanted.type}', but the checkpoint in '{wanted.path}' is '{name}'; "
             "leave policy.type empty or correct it"
         )
-    return policy
+
+
+def check_untrained(wanted: PolicyParameters) -> None:
+    """Refuse fresh weights where they are not allowed, or of nothing in particular.
+
+    Raises:
+        ConfigurationError: what to set.
+    """
+    if not wanted.allow_untrained:
+        raise ConfigurationError(
+            "policy.path: expected a checkpoint directory or hub id, got nothing; set policy.path "
+            "(or policy.allow_untrained for random weights on a simulated robot)"
+        )
+    if not wanted.type:
+        raise ConfigurationError("policy.type: expected the name of a policy for fresh weights, got nothing")
 
 
 def _make_untrained(parameters: NodeParameters) -> Policy:
@@ -72,13 +114,7 @@ def _make_untrained(parameters: NodeParameters) -> Policy:
     from policy_ros.policies.features import features_to_json
 
     wanted = parameters.policy
-    if not wanted.allow_untrained:
-        raise ConfigurationError(
-            "policy.path: expected a checkpoint directory or hub id, got nothing; set policy.path "
-            "(or policy.allow_untrained for random weights on a simulated robot)"
-        )
-    if not wanted.type:
-        raise ConfigurationError("policy.type: expected the name of a policy for fresh weights, got nothing")
+    check_untrained(wanted)
     features = _features_of(parameters)
     options = {name: features_to_json(value) for name, value in features.items()}
     options.update(json_object("policy.overrides", wanted.overrides))
@@ -134,10 +170,15 @@ def _features_of(parameters: NodeParameters) -> Features:
 
 
 def release_memory() -> None:
-    """Give memory of dropped policies back, that of the GPU too."""
+    """Give memory of dropped policies back to the system, that of the GPU too.
+
+    Where most objects were frozen (``gc.freeze``) this takes a few milliseconds, and the interpreter is free meanwhile.
+    """
     torch = sys.modules.get("torch")  # importing it only for this would delay the end of a process that never did
     if torch is None:
         return
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)

@@ -68,7 +68,7 @@ def load_checkpoint(
     try:
         if is_component_policy(path):
             return _build(path, target, shared)
-        policy = _read_policy(_checked_directory(path), target, shared)
+        policy = _read_policy(checked_directory(path), target, shared)
     except OSError as error:
         raise CheckpointError(f"{directory}: cannot be read: {error}") from error
     policy.to(target).eval()
@@ -133,7 +133,12 @@ def _read_policy(path: Path, device: torch.device, shared: bool) -> Policy:
     return policy
 
 
-def _checked_directory(path: Path) -> Path:
+def checked_directory(path: Path) -> Path:
+    """The path, if it is a directory with the files of a checkpoint.
+
+    Raises:
+        CheckpointError: it is not, and what it is instead.
+    """
     if path.is_file():
         advice = PICKLE_ADVICE if path.suffix in PICKLE_SUFFIXES else f"give the directory that holds {CONFIG_FILE}"
         raise CheckpointError(f"{path}: expected a checkpoint directory, got a file; {advice}")

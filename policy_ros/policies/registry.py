@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -87,6 +88,19 @@ class Registry(Generic[T]):
                     f"{closest(name, self.names())}"
                 )
         return self._classes[name]
+
+    def imported(self, name: str) -> type[T] | None:
+        """The class registered under ``name`` if its code was imported already; nothing is imported."""
+        return self._classes.get(name)
+
+    def import_built_ins(self) -> None:
+        """Import the code of all built-ins, so that :meth:`imported` knows them.
+
+        One that cannot be imported is left out; whoever asks for it is told why.
+        """
+        for name in self._lazy:
+            with suppress(ImportError, RegistryError):
+                self.get(name)
 
     def names(self) -> tuple[str, ...]:
         """All names, sorted; lists plug-ins without importing them."""

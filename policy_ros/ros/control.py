@@ -75,6 +75,12 @@ class ControlTick:
         self._previous: NDArray[np.float64] | None = None  # the row before, while the robot moves along
         self._place: NDArray[np.float64] | None = None  # where the robot was last commanded to be
 
+    def look_through(self, assembler: ObservationAssembler, policy_name: str) -> None:
+        """Another policy commands from now on, which observes by another assembler; what was commanded stays known."""
+        self._assembler = assembler
+        self._step.look_through(assembler)
+        self._policy_name = policy_name
+
     def __call__(self) -> None:
         now_ns = self._time.now_ns()
         tick = self._step(now_ns, self._health(now_ns))

@@ -36,8 +36,9 @@ class DeclaredParameters:
         node: the node to declare on.
         schema: dataclass made with ``policy_ros.parameters.schema``.
         locked: says why a parameter that is not dynamic cannot change now, or returns an empty string.
-        check: raises ConfigurationError if a full set of parameters cannot be applied while running.
-        applied: called with the new full set after dynamic parameters changed.
+        check: raises ConfigurationError if a full set of parameters cannot be applied while running; told the names of
+            those that are being set.
+        applied: called with the new full set after dynamic parameters were set, and with the names of all that were.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class DeclaredParameters:
         schema: type,
         *,
         locked: Callable[[], str],
-        check: Callable[[Any], None],
-        applied: Callable[[Any], None],
+        check: Callable[[Any, frozenset[str]], None],
+        applied: Callable[[Any, frozenset[str]], None],
     ) -> None:
         self._node = node
         self._schema = schema
@@ -55,6 +56,7 @@ class DeclaredParameters:
         self._check = check
         self._applied = applied
         self._declared: dict[str, Leaf] = {}
+        self._restoring = False
         # What the command line or a file set that the schema refuses, by name: told when the node is configured.
         self._refused: dict[str, str] = {}
         # rclpy offers no public way to see the names that were given but not declared.
@@ -85,6 +87,14 @@ class DeclaredParameters:
             raise ConfigurationError("; ".join(self._refused.values()))
         return read(self._schema, self._values())
 
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Make parameters say again what is the case; neither checked nor applied. On the thread of the callbacks."""
+        self._restoring = True
+        try:
+            self._node.set_parameters([Parameter(name, value=value) for name, value in values.items()])
+        finally:
+            self._restoring = False
+
     def _values(self) -> dict[str, Any]:
         return {name: python_value(self._node.get_parameter(name)) for name in self._declared}
 
@@ -114,6 +124,8 @@ class DeclaredParameters:
         return SetParametersResult(successful=True)
 
     def _require_valid(self, parameters: Sequence[Parameter]) -> None:
+        if self._restoring:
+            return
         values = self._values()
         for parameter in parameters:
             leaf = self._declared.get(parameter.name)
@@ -125,7 +137,7 @@ class DeclaredParameters:
             if reason:
                 raise ConfigurationError(f"{leaf.name}: {reason}")
         if not self._refused:
-            self._check(read(self._schema, values))
+            self._check(read(self._schema, values), frozenset(parameter.name for parameter in parameters))
 
     def _require_same_clock(self, parameter: Parameter) -> None:
         """Another clock under a running node would leave it without ages."""
@@ -136,8 +148,8 @@ class DeclaredParameters:
         changed = [self._declared[parameter.name] for parameter in parameters if parameter.name in self._declared]
         for leaf in changed:
             self._refused.pop(leaf.name, None)
-        if any(leaf.constraint.dynamic for leaf in changed) and not self._refused:
-            self._applied(self.read())
+        if any(leaf.constraint.dynamic for leaf in changed) and not self._refused and not self._restoring:
+            self._applied(self.read(), frozenset(leaf.name for leaf in changed))
 
 
 def describe(leaf: Leaf) -> ParameterDescriptor:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from policy_ros.data import StreamHealth
-from policy_ros.execution import ExecutionStatus
+from policy_ros.execution import ExecutionStatus, SwapPhase, SwapState
 from policy_ros.execution.assessment import HOLD
 from policy_ros.observation import StreamStatistics
 from policy_ros.ros.runtime import PolicyRuntime
@@ -50,6 +50,15 @@ def lifecycle_status(node_name: str, state: str, warnings: Sequence[str], gave_u
     message = "; ".join(filter(None, (gave_up, *warnings))) or state
     level = ERROR if gave_up else WARN if warnings else OK
     return status(f"{node_name}: node", level, message, {"lifecycle state": state})
+
+
+def policy_status(node_name: str, runtime: PolicyRuntime, swap: SwapState) -> DiagnosticStatus:
+    """Which policy runs, and what becomes of another one that was asked for; WARN if that failed."""
+    path, name = runtime.parameters.policy.path, runtime.policy.name
+    values = {"policy": name, "path": path, "swap": swap.phase.value, "task": runtime.task}
+    failed = swap.phase is SwapPhase.FAILED
+    told = f"swap failed: {swap.detail}" if failed else swap.phase.under_way and f"{swap.phase.value}: {swap.detail}"
+    return status(f"{node_name}: policy", WARN if failed else OK, "; ".join(filter(None, (name, told))), values)
 
 
 def execution_status(

@@ -18,7 +18,6 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -28,8 +27,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from policy_ros.errors import PolicyRosError
-
-_JOIN_S = 0.5
+from policy_ros.ros.worker import Worker
 
 
 class ManagedNode(LifecycleNode):
@@ -46,7 +44,7 @@ class ManagedNode(LifecycleNode):
         self.stopping = threading.Event()  # the process is asked to end: a transition need not wait any longer
         self.callback_thread: threading.Thread | None = None  # runs the callbacks, if it is known
         self._transition_lock = threading.Lock()
-        self._transitions = _Worker("transition")
+        self._transitions = Worker("transition")
         self._answer_change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
 
@@ -183,24 +181,3 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(f"undoing {name} failed:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.FAILURE
-
-
-class _Worker:
-    """One thread for one job after the other. A new thread for each would leave a new heap of the C library behind."""
-
-    def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def submit(self, job: Callable[[], None]) -> None:
-        self._jobs.put(job)
-
-    def stop(self) -> None:
-        """Ask the thread to end; a job that hangs keeps it."""
-        self._jobs.put(None)
-        self._thread.join(_JOIN_S)
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()

@@ -16,11 +16,10 @@ from std_srvs.srv import Trigger
 from policy_ros.errors import ConfigurationError
 from policy_ros.execution import ExecutionStatus, HoldCause
 from policy_ros.msg import ActionChunk, PolicyStatus
-from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.policy import load_policy_for, release_memory
 from policy_ros.ros.declare import DeclaredParameters
-from policy_ros.ros.diagnostics import diagnostic_array, lifecycle_status, runtime_diagnostics
+from policy_ros.ros.diagnostics import diagnostic_array, lifecycle_status, policy_status, runtime_diagnostics
 from policy_ros.ros.guarded import guarded, guarded_service
 from policy_ros.ros.lifecycle import ManagedNode
 from policy_ros.ros.managed_process import run_managed
@@ -28,6 +27,11 @@ from policy_ros.ros.process import run_process
 from policy_ros.ros.qos import STATUS
 from policy_ros.ros.runtime import PolicyRuntime
 from policy_ros.ros.status import status_message
+from policy_ros.ros.swapping import SWAPPING, PolicySwapper
+from policy_ros.ros.worker import Worker
+
+SETTLED = ("unconfigured", "inactive", "active", "finalized")  # states between two transitions
+LOADER_NICENESS = 10  # of the thread that loads another policy while the robot moves
 
 
 class PolicyNode(ManagedNode):
@@ -36,6 +40,8 @@ class PolicyNode(ManagedNode):
     def __init__(self, **kwargs) -> None:
         super().__init__("policy", **kwargs)
         self._runtime: PolicyRuntime | None = None
+        self._swapper: PolicySwapper | None = None
+        self._loader = Worker("swap", niceness=LOADER_NICENESS)
         self._lingering: PolicyRuntime | None = None  # its inference had not ended when it was cleaned up
         self._status_timer: Timer | None = None
         self._gave_up = ""  # why the node deactivated itself, until it is activated again
@@ -65,8 +71,8 @@ class PolicyNode(ManagedNode):
         self._lingering = None
         parameters: NodeParameters = self._declared.read()
         policy = load_policy_for(parameters)
-        parameters = build.with_cameras_of(parameters, policy)
         self._runtime = PolicyRuntime(self, parameters, policy, self._chunks)
+        self._swapper = PolicySwapper(self, self._runtime, self._loader, self._declared.restore, self._group)
         self._status_timer = self._every(1.0 / parameters.status_rate_hz, self._publish_status)
         self.get_logger().info(
             f"configured '{policy.name}' from '{parameters.policy.path or 'fresh, untrained weights'}' "
@@ -78,6 +84,7 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         self._gave_up = ""
+        self._swapper.wait_until_prepared()
         self._runtime.activate()
         parameters = self._runtime.parameters
         commands = "commands enabled" if parameters.enable_commands else "dry run, no commands"
@@ -89,6 +96,9 @@ class PolicyNode(ManagedNode):
 
     def cleanup(self) -> None:
         runtime, self._runtime = self._runtime, None
+        swapper, self._swapper = self._swapper, None
+        if swapper is not None:
+            swapper.close()
         if self._status_timer is not None:
             self.destroy_timer(self._status_timer)
             self._status_timer = None
@@ -98,8 +108,13 @@ class PolicyNode(ManagedNode):
         runtime.destroy()
         if runtime.executor.alive:
             self._lingering = runtime
-        del runtime
+        del runtime, swapper
         release_memory()
+
+    def destroy_node(self) -> None:
+        """Also ends the thread that loads policies."""
+        self._loader.stop()
+        super().destroy_node()
 
     # Parameters
 
@@ -108,15 +123,28 @@ class PolicyNode(ManagedNode):
             return ""
         return f"cannot change while the node is '{self.state_label}'; deactivate and clean up, set it, configure again"
 
-    def _check_change(self, parameters: NodeParameters) -> None:
-        runtime = self._runtime
-        if runtime is not None:
+    def _check_change(self, parameters: NodeParameters, names: frozenset[str]) -> None:
+        runtime, swapper = self._runtime, self._swapper
+        if names & SWAPPING:
+            self._require_no_transition(names & SWAPPING)
+            if swapper is not None:
+                swapper.check(parameters)
+        if runtime is not None and names - SWAPPING:
             runtime.make_strategy(parameters)
 
-    def _apply_change(self, parameters: NodeParameters) -> None:
-        runtime = self._runtime
-        if runtime is not None:
-            runtime.apply(parameters)
+    def _require_no_transition(self, names: frozenset[str]) -> None:
+        if self.state_label not in SETTLED:
+            raise ConfigurationError(f"{', '.join(sorted(names))}: cannot change while '{self.state_label}'; try again")
+
+    def _apply_change(self, parameters: NodeParameters, names: frozenset[str]) -> None:
+        runtime, swapper = self._runtime, self._swapper
+        if runtime is None or swapper is None:
+            return
+        runtime.apply(parameters)
+        if "policy.prompt" in names:
+            runtime.set_task(parameters.policy.prompt)
+        if names & SWAPPING:
+            swapper.request(parameters)
 
     # Topics and services
 
@@ -135,14 +163,16 @@ class PolicyNode(ManagedNode):
             runtime.set_task(message.data)
 
     def _publish_status(self) -> None:
-        runtime = self._runtime
-        if runtime is not None:
-            self._status.publish(status_message(runtime, self.get_clock().now().to_msg()))
+        runtime, swapper = self._runtime, self._swapper
+        if runtime is not None and swapper is not None:
+            self._status.publish(status_message(runtime, swapper.state, self.get_clock().now().to_msg()))
 
     def _publish_diagnostics(self) -> None:
         name = self.get_fully_qualified_name().lstrip("/")
-        runtime = self._runtime
+        runtime, swapper = self._runtime, self._swapper
         entries = [] if runtime is None else runtime_diagnostics(name, runtime, active=self.state_label == "active")
+        if runtime is not None and swapper is not None:
+            entries.append(policy_status(name, runtime, swapper.state))
         warnings = [] if runtime is None else runtime.warnings()
         entries.insert(0, lifecycle_status(name, self.state_label, warnings, self._gave_up))
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), entries, hardware_id=name))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time as wall
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rclpy.publisher import Publisher
 
+from policy_ros.data import Observation
 from policy_ros.errors import ConfigurationError, PolicyRosError
 from policy_ros.execution import (
     ChunkExecutor,
@@ -22,10 +24,11 @@ from policy_ros.execution import (
     RealtimeThreads,
     SteadyClock,
     Strategy,
+    Successor,
 )
 from policy_ros.observation import ObservationAssembler, ObservationConfig
 from policy_ros.parameters import build
-from policy_ros.parameters.node import NodeParameters
+from policy_ros.parameters.node import NodeParameters, PolicyParameters
 from policy_ros.ros.clocks import SimulatedPace, SimulatedTime, StepFreeTime, watch_jumps
 from policy_ros.ros.control import ControlTick
 from policy_ros.ros.gate_interventions import GateInterventions
@@ -33,6 +36,7 @@ from policy_ros.ros.heartbeat import Heartbeat
 from policy_ros.ros.images import make_decoder
 from policy_ros.ros.inputs import Inputs
 from policy_ros.ros.lifecycle import ManagedNode
+from policy_ros.ros.newcomer import Newcomer, with_choice
 from policy_ros.ros.outputs import OUTPUT_TYPES, Output
 from policy_ros.ros.robot_description import RobotDescription
 from policy_ros.ros.stream_problems import StreamProblems
@@ -52,7 +56,7 @@ class PolicyRuntime:
 
     Args:
         node: owns the ROS entities.
-        parameters: full set; cameras of the policy included.
+        parameters: full set, as they are declared.
         policy: loaded and warmed up.
         chunks: publisher of ``~/action_chunk``.
 
@@ -61,8 +65,10 @@ class PolicyRuntime:
     """
 
     def __init__(self, node: ManagedNode, parameters: NodeParameters, policy: Policy, chunks: Publisher) -> None:
-        self.parameters = parameters
+        self._given_cameras = parameters.cameras  # without those that only this policy needs
+        self.parameters = parameters = build.with_cameras_of(parameters, policy)
         self.policy = policy
+        self.task = ""
         self.outputs: list[Output] = []
         self.inputs: Inputs | None = None
         self._node = node
@@ -76,12 +82,15 @@ class PolicyRuntime:
         if parameters.enable_commands:
             build.check_outputs(parameters)
         check_topics(node, parameters)
-        observed = build.observation_config(parameters, policy)
-        self.assembler = ObservationAssembler(observed, make_decoder())
-        self.set_task(parameters.policy.prompt)
+        self._observed = build.observation_config(parameters, policy)
+        self.assembler = ObservationAssembler(self._observed, make_decoder())
+        self._newcomer: Newcomer | None = None
+        self._changing = threading.Lock()  # of the parameters: another policy takes over on the inference thread
+        self._offering = threading.RLock()  # of successors
         self.executor = self._make_executor()
+        self.set_task(parameters.policy.prompt)
         try:
-            self._create_entities(observed, order, chunks)
+            self._create_entities(order, chunks)
         except BaseException:
             self.destroy()
             raise
@@ -89,7 +98,7 @@ class PolicyRuntime:
     def _make_executor(self) -> ChunkExecutor:
         return ChunkExecutor(
             self.policy,
-            lambda: self.assembler.assemble(self.time.now_ns()),
+            self._observer(self.assembler),
             strategy=self.make_strategy(self.parameters),
             gate=build.make_gate(self.parameters),
             scaling=build.action_scaling(self.parameters),
@@ -97,14 +106,15 @@ class PolicyRuntime:
             stamp_now_ns=self.time.now_ns,
         )
 
-    def _create_entities(self, observed: ObservationConfig, order: list[int], chunks: Publisher) -> None:
+    def _create_entities(self, order: list[int], chunks: Publisher) -> None:
         node, parameters = self._node, self.parameters
         dt_s = 1.0 / parameters.execution.rate_hz
         if parameters.enable_commands:
             self._create_outputs(dt_s)
         if parameters.gate.use_robot_description:
             self._description = RobotDescription(node, parameters.gate.robot_description_topic)
-        self.inputs = Inputs(node, self.assembler, observed, parameters, self.time)
+        self.inputs = Inputs(node, self.time)
+        self.inputs.feed(self.assembler, self._observed, parameters)
         self.problems = StreamProblems(node, self.assembler, self.inputs.topics)
         self.interventions = GateInterventions(parameters.joints.names)
         self._heartbeat = Heartbeat(node, parameters.execution.heartbeat_timeout_s)
@@ -201,20 +211,159 @@ class PolicyRuntime:
 
     def apply(self, parameters: NodeParameters) -> None:
         """Take over what changed of what may change while running, at the next chunk boundary."""
-        before, self.parameters = self.parameters, dataclasses.replace(parameters, cameras=self.parameters.cameras)
+        with self._changing:
+            before, policy = self.parameters, self.policy
+            chosen = with_choice(parameters.policy, before.policy)
+            self.parameters = dataclasses.replace(parameters, policy=chosen, cameras=before.cameras)
+            self._given_cameras = parameters.cameras
         self.executor.set_added_delay(parameters.execution.added_delay_s)
         if (parameters.execution, parameters.rtc) != (before.execution, before.rtc):
-            self.executor.set_strategy(self.make_strategy(parameters))
-        if parameters.policy.prompt != before.policy.prompt:
-            self.set_task(parameters.policy.prompt)
+            try:
+                self.executor.set_strategy(build.strategy(parameters, policy))
+            except ConfigurationError:
+                if policy is self.policy:
+                    raise
+                # Another policy took over a moment ago: with a strategy made from the new parameters.
 
     def set_task(self, text: str) -> None:
         """Task text of the next observations; an empty one is none."""
-        self.assembler.set_task(text or None)
+        before, self.task = self.task, text
+        with self._offering:
+            for assembler in self._assemblers():
+                assembler.set_task(text or None)
+        if text != before and self.parameters.policy.prompt_starts_epoch:
+            self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """As if the policy took over from itself: the robot moves on meanwhile."""
+        with self._offering:
+            if not self.active or self.executor.successor is not None:  # who begins an epoch anyway
+                return
+            self.executor.succeed(
+                Successor(
+                    self.policy,
+                    self._observer(self.assembler),
+                    self.policy.config.chunk_size,
+                    lambda: build.strategy(self.parameters, self.policy),
+                    failed=lambda reason: self._node.get_logger().warning(f"no new epoch for another task: {reason}"),
+                )
+            )
+
+    # Another policy
+
+    @property
+    def active(self) -> bool:
+        """Whether the control thread runs."""
+        return self._pacer.alive
+
+    def prepare(self, policy: Policy, wanted: PolicyParameters) -> Newcomer:
+        """Subscribe to what another policy needs beside what is there.
+
+        Args:
+            policy: loaded and warmed up.
+            wanted: how it was asked for.
+
+        Raises:
+            ConfigurationError: it does not fit the robot or the parameters.
+        """
+        with self._changing:
+            given = dataclasses.replace(self.parameters, policy=wanted, cameras=self._given_cameras)
+        parameters = build.with_cameras_of(given, policy)
+        build.check_joints(parameters, policy)
+        build.strategy(parameters, policy)
+        observed = build.observation_config(parameters, policy)
+        assembler = self.assembler
+        if _apart_from_scaling(observed) != _apart_from_scaling(self._observed):
+            assembler = ObservationAssembler(observed, make_decoder())
+        newcomer = Newcomer(policy, wanted, parameters.cameras, observed, assembler)
+        with self._offering:
+            self._newcomer = newcomer
+            assembler.set_task(self.task or None)
+        if assembler is not self.assembler:
+            self.inputs.feed(assembler, observed, parameters)
+        return newcomer
+
+    def wait_for_streams_of(self, newcomer: Newcomer, wanted: Callable[[], bool]) -> None:
+        """Wait until it can observe, as long as it is wanted and the node is active.
+
+        Raises:
+            PolicyRosError: something never came.
+        """
+        timeout_s, missing = self.parameters.observation.activation_timeout_s, newcomer.assembler.missing
+        self._wait(lambda: not (missing() and self.active and wanted()), timeout_s)
+        if missing() and self.active and wanted():
+            raise PolicyRosError(f"{self.inputs.describe_missing(missing())}; waited {timeout_s:g} s")
+
+    def hand_over(self, newcomer: Newcomer, *, begun: Callable[[], None], done: Callable[[], None], failed) -> None:
+        """Let it take over at the next chunk boundary; at once while the node is inactive.
+
+        Args:
+            newcomer: prepared, its streams are there.
+            begun, done, failed: see :class:`Successor`.
+        """
+
+        def taken_over() -> None:
+            self._become(newcomer)
+            done()
+
+        policy = newcomer.policy
+        with self._offering:
+            self.executor.succeed(
+                Successor(
+                    policy,
+                    self._observer(newcomer.assembler),
+                    policy.config.chunk_size,
+                    lambda: build.strategy(self.parameters, policy),
+                    begun=begun,
+                    taken_over=taken_over,
+                    failed=failed,
+                )
+            )
+
+    def turn_away(self, newcomer: Newcomer | None = None) -> None:
+        """It shall not take over any more, if it has not; None: whoever is about to."""
+        with self._offering:
+            newcomer = newcomer or self._newcomer
+            if newcomer is self._newcomer:
+                self._newcomer = None
+            successor = self.executor.successor
+            if newcomer is not None and successor is not None and successor.policy is newcomer.policy:
+                self.executor.withdraw(successor)
+        if newcomer is not None and newcomer.assembler is not self.assembler:
+            self.inputs.forget(newcomer.assembler)
+
+    def _become(self, newcomer: Newcomer) -> None:
+        """It runs. On the inference thread, with the executor's lock held, so that no tick sees a half of it."""
+        with self._changing:
+            self.policy = newcomer.policy
+            chosen = with_choice(self.parameters.policy, newcomer.wanted)
+            self.parameters = dataclasses.replace(self.parameters, policy=chosen, cameras=newcomer.cameras)
+        self._observed, self.assembler = newcomer.observed, newcomer.assembler
+        self.problems = StreamProblems(self._node, self.assembler, self.inputs.topics)
+        self._tick.look_through(self.assembler, self.policy.name)
+
+    def forget_the_old(self) -> None:
+        """After another policy has taken over: no samples for the one before it."""
+        with self._offering:
+            if self._newcomer is not None and self._newcomer.policy is self.policy:
+                self._newcomer = None
+            keep = self._assemblers()
+        self.inputs.keep_only(keep)
+
+    def _assemblers(self) -> tuple[ObservationAssembler, ...]:
+        """That in use, and that of a newcomer."""
+        newcomer = self._newcomer
+        if newcomer is None or newcomer.assembler is self.assembler:
+            return (self.assembler,)
+        return self.assembler, newcomer.assembler
+
+    def _observer(self, assembler: ObservationAssembler) -> Callable[[], Observation]:
+        return lambda: assembler.assemble(self.time.now_ns())
 
     def reset(self, reason: str) -> int:
         """Leave a hold: forget every plan, and conflicts between sources. Returns the new epoch."""
-        self.assembler.forgive()
+        for assembler in self._assemblers():
+            assembler.forgive()
         return self.executor.reset(reason)
 
     @property
@@ -320,5 +469,11 @@ class PolicyRuntime:
 
     def _on_jump(self, jump_s: float) -> None:
         self._node.get_logger().warning(f"simulated time jumped by {jump_s:+.3f} s: starting over")
-        self.assembler.clear()  # first: what was sampled before a jump back would look fresh after it
+        for assembler in self._assemblers():
+            assembler.clear()  # first: what was sampled before a jump back would look fresh after it
         self.executor.hold(HoldCause.CLOCK_JUMP, f"simulated time jumped by {jump_s:+.3f} s")
+
+
+def _apart_from_scaling(observed: ObservationConfig) -> ObservationConfig:
+    """For comparing: the units of the joints do not change with the policy, and arrays do not compare."""
+    return dataclasses.replace(observed, scaling=None)

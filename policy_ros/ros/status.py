@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 
-from policy_ros.execution import ExecutionStatus
+from policy_ros.execution import ExecutionStatus, SwapState
 from policy_ros.msg import PolicyStatus
 from policy_ros.ros.runtime import PolicyRuntime
 
 
-def status_message(runtime: PolicyRuntime, stamp: Time) -> PolicyStatus:
+def status_message(runtime: PolicyRuntime, swap: SwapState, stamp: Time) -> PolicyStatus:
     """What the node is doing now; windows of measurements cover the last minute."""
     execution = runtime.executor.status()
     message = PolicyStatus(
@@ -20,6 +20,10 @@ def status_message(runtime: PolicyRuntime, stamp: Time) -> PolicyStatus:
         degradation=execution.degradation,
         guidance_weight=execution.guidance_weight,
         policy=runtime.policy.name,
+        policy_path=runtime.parameters.policy.path,
+        swap_phase=swap.phase.value,
+        swap_detail=swap.detail,
+        task=runtime.task,
         hold_cause="" if execution.hold_cause is None else execution.hold_cause.name,
         commands_enabled=runtime.parameters.enable_commands,
         deadlines_missed=runtime.deadlines_missed,

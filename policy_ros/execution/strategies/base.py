@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +15,11 @@ from policy_ros.data import ActionChunk
 from policy_ros.errors import ConfigurationError
 from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
+from policy_ros.execution.strategies.cross_fade import faded_in
 from policy_ros.execution.timeline import Timeline
 from policy_ros.rtc import GuidanceOptions
+
+_SUCCESSION_SCHEDULE = "linear"  # the same step for every row: the smallest that gets there
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,14 @@ class Strategy(ABC):
     @abstractmethod
     def merge(self, timeline: Timeline, chunk: ActionChunk) -> None:
         """Put a new chunk onto the timeline; its row 0 belongs to ``chunk.first_step``."""
+
+    def succeed(self, timeline: Timeline, chunk: ActionChunk) -> None:
+        """As :meth:`merge`, for the first chunk of another policy: it fades in over the rows that are still planned.
+
+        Two policies agree even less than two chunks of one, whatever the mode.
+        """
+        rows = faded_in(timeline, chunk, _SUCCESSION_SCHEDULE)
+        self.merge(timeline, dataclasses.replace(chunk, actions=rows))
 
     def assess(self, delay: int, execution_horizon: int) -> Assessment:
         """What an inference that takes ``delay`` steps, ``execution_horizon`` steps after the previous one, can do."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 from policy_ros.data import ActionChunk
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.strategies.base import ChunkShape
+from policy_ros.execution.strategies.cross_fade import faded_in
 from policy_ros.execution.strategies.overlap import OverlapStrategy
 from policy_ros.execution.timeline import Timeline
-from policy_ros.rtc import prefix_weights
 
 
 class BlendStrategy(OverlapStrategy):
@@ -26,22 +26,4 @@ class BlendStrategy(OverlapStrategy):
 
     def merge(self, timeline: Timeline, chunk: ActionChunk) -> None:
         """Rows d to N of the new chunk fade in over the N - d rows that are still planned."""
-        cross_fade(timeline, chunk, self._schedule)
-
-
-def cross_fade(timeline: Timeline, chunk: ActionChunk, schedule: str) -> None:
-    """Replace what is planned by ``chunk``, fading in over the rows that both have.
-
-    Args:
-        timeline: is changed.
-        chunk: row 0 belongs to ``chunk.first_step``, which may be past.
-        schedule: of the weights, see :func:`policy_ros.rtc.prefix_weights`.
-    """
-    first = max(0, timeline.step - chunk.first_step)  # d
-    end = min(timeline.end - chunk.first_step, chunk.horizon)  # N: the old chunk has rows up to here
-    rows = chunk.actions.copy()
-    if end > first:
-        old = timeline.window(timeline.step, end - first)
-        weights = prefix_weights(first, end, chunk.horizon, schedule)[first:end, None]
-        rows[first:end] = weights * old + (1.0 - weights) * rows[first:end]
-    timeline.replace(chunk.first_step, rows)
+        timeline.replace(chunk.first_step, faded_in(timeline, chunk, self._schedule))

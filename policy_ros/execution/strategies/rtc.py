@@ -7,7 +7,8 @@ from policy_ros.data import ActionChunk
 from policy_ros.execution.assessment import Assessment
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.strategies.base import ChunkShape, Guidance
-from policy_ros.execution.strategies.blend import BlendStrategy, cross_fade
+from policy_ros.execution.strategies.blend import BlendStrategy
+from policy_ros.execution.strategies.cross_fade import faded_in
 from policy_ros.execution.strategies.overlap import OverlapStrategy
 from policy_ros.execution.timeline import Timeline
 
@@ -40,7 +41,7 @@ class RtcStrategy(OverlapStrategy):
         if chunk.guided:
             super().merge(timeline, chunk)
         else:
-            cross_fade(timeline, chunk, self._options.schedule)
+            timeline.replace(chunk.first_step, faded_in(timeline, chunk, self._options.schedule))
 
     def _without_margin(self, facts: str) -> Assessment:
         return Assessment(BlendStrategy.name, f"{facts}: cross-fading instead of guiding")

@@ -69,7 +69,7 @@ class SimulatedRobotBridge:
             node,
             SimulatedRobotParameters,
             locked=lambda: "is read at start only; restart simulated_robot with the new value",
-            check=lambda parameters: check_faults(parameters.faults, self._robot.cameras),
+            check=lambda parameters, _: check_faults(parameters.faults, self._robot.cameras),
             applied=self._apply,
         )
         self._parameters: SimulatedRobotParameters = declared.read()
@@ -295,7 +295,7 @@ class SimulatedRobotBridge:
             return _NS + round(self._steps * _NS / self._robot.step_hz)
         return self._node.get_clock().now().nanoseconds
 
-    def _apply(self, parameters: SimulatedRobotParameters) -> None:
+    def _apply(self, parameters: SimulatedRobotParameters, changed: frozenset[str]) -> None:
         """Take over what may change while running: the faults."""
         self._parameters = parameters
 
