@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from policy_ros.data import FeatureSpec
+from policy_ros.data import ACTION, FeatureSpec
 from policy_ros.errors import CheckpointError, ConfigurationError, RegistryError, closest
 from policy_ros.policies.checkpoint import CONFIG_FILE, WEIGHTS_FILE, checked_directory
+from policy_ros.policies.components.description import POLICY_FILE, is_component_policy, read_description
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.features import features_from_json
 from policy_ros.policies.files import read_json, tensor_shapes
@@ -48,6 +49,8 @@ def preview_checkpoint(directory: Path, known: Collection[str]) -> CheckpointPre
         RegistryError: its type is not known.
     """
     try:
+        if is_component_policy(directory):
+            return _preview_components(directory / POLICY_FILE if directory.is_dir() else directory, known)
         return _preview(checked_directory(directory), known)
     except OSError as error:
         raise CheckpointError(f"{directory}: cannot be read: {error}") from error
@@ -56,16 +59,32 @@ def preview_checkpoint(directory: Path, known: Collection[str]) -> CheckpointPre
 def _preview(path: Path, known: Collection[str]) -> CheckpointPreview:
     file = path / CONFIG_FILE
     values = read_json(file)
-    kind = values.get("type")
-    if not isinstance(kind, str) or kind not in known:
-        raise RegistryError(
-            f"{file}: expected 'type' to name a registered policy, got {kind!r:.80}: {closest(str(kind)[:80], known)}"
-        )
-    if not tensor_shapes(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES):
-        raise CheckpointError(f"{path / WEIGHTS_FILE}: expected the tensors of a network, got none")
+    kind = _known_type(file, values.get("type"), known)
+    _check_weights(path / WEIGHTS_FILE)
     cls = POLICY_REGISTRY.imported(kind)
     try:
         outputs = features_from_json("output_features", values.get("output_features"))
         return CheckpointPreview(kind, outputs, None if cls is None else cls.config_class.from_dict(values))
     except ConfigurationError as error:
         raise CheckpointError(f"{file}: {error}") from error
+
+
+def _preview_components(file: Path, known: Collection[str]) -> CheckpointPreview:
+    description = read_description(file)
+    kind = _known_type(file, description.type, known)
+    for name in description.components:
+        _check_weights(description.weights / f"{name}.safetensors")
+    return CheckpointPreview(kind, {ACTION: description.action}, None)
+
+
+def _known_type(file: Path, kind: object, known: Collection[str]) -> str:
+    if isinstance(kind, str) and kind in known:
+        return kind
+    raise RegistryError(
+        f"{file}: expected 'type' to name a registered policy, got {kind!r:.80}: {closest(str(kind)[:80], known)}"
+    )
+
+
+def _check_weights(file: Path) -> None:
+    if not tensor_shapes(file, MAX_WEIGHTS_BYTES):
+        raise CheckpointError(f"{file}: expected the tensors of a network, got none")
