@@ -34,6 +34,11 @@ class Configured(Protocol):
     """A policy, or what is known of one that is not loaded yet."""
 
     @property
+    def name(self) -> str:
+        """As it is registered."""
+        ...
+
+    @property
     def config(self) -> PolicyConfig:
         """Features and sizes."""
         ...

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class _Configured:
     """A policy of which nothing but the configuration is there."""
 
+    name: str
     config: PolicyConfig
 
 
@@ -68,7 +69,7 @@ def _check_directory(parameters: NodeParameters, path: Path, known: Collection[s
         if ACTION in preview.output_features:
             build.check_action_size(parameters, preview.output_features[ACTION])
         return
-    policy = _Configured(preview.config)
+    policy = _Configured(preview.name, preview.config)
     build.check_joints(parameters, policy)
     with_cameras = build.with_cameras_of(parameters, policy)
     build.observation_config(with_cameras, policy)

@@ -73,7 +73,9 @@ def _preview_components(file: Path, known: Collection[str]) -> CheckpointPreview
     description = read_description(file)
     kind = _known_type(file, description.type, known)
     for name in description.components:
-        _check_weights(description.weights / f"{name}.safetensors")
+        weights = description.weights / f"{name}.safetensors"
+        if weights.exists():  # a component may have nothing to learn
+            _check_weights(weights)
     return CheckpointPreview(kind, {ACTION: description.action}, None)
 
 
