@@ -24,26 +24,6 @@ def write_flow(directory: Path, *, joints: int = len(JOINTS), camera: str = CAME
     return _write("flow", directory, joints, (camera,), chunk_size, {"num_inference_steps": 3})
 
 
-def write_vqbet(directory: Path, *, chunk_size: int = 20) -> Path:
-    """A tiny VQ-BeT, which looks at three observations, one control period apart."""
-    options = {
-        "normalization_mapping": dict.fromkeys(("VISUAL", "STATE", "ACTION"), "MEAN_STD"),
-        "n_obs_steps": 3,
-        "action_chunk_size": chunk_size,
-        "crop_shape": None,
-        "spatial_softmax_num_keypoints": 4,
-        "vqvae_n_embed": 4,
-        "vqvae_embedding_dim": 8,
-        "vqvae_enc_hidden_dim": 8,
-        "gpt_input_dim": 16,
-        "gpt_output_dim": 16,
-        "gpt_n_layer": 1,
-        "gpt_n_head": 2,
-        "gpt_hidden_dim": 16,
-    }
-    return _save("vqbet", directory, len(JOINTS), (CAMERA,), IMAGE_SHAPE, options)
-
-
 def write_pick_act(directory: Path) -> Path:
     """A tiny ACT for the simulated robot that has never learnt anything: it stretches the arm out."""
     return _write("act", directory, 4, ("top", "wrist"), 20, {"use_vae": False})
