@@ -251,6 +251,8 @@ class _Board:
         self.progress(index, 1.0)
 
     def progress(self, index: int, share: float) -> None:
-        self._shares[index] = min(share, 1.0)
+        if index in self._results:
+            share = 1.0  # what was told before may be heard after the end
+        self._shares[index] = max(self._shares[index], min(share, 1.0))
         done = sum(share * size for share, size in zip(self._shares, self._sizes, strict=True))
         self._tell(done / sum(self._sizes), len(self._results))

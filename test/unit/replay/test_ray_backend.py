@@ -54,6 +54,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",  # no token in the home folder
         "RAY_raylet_start_wait_time_s": "300",  # for a machine that others keep busy
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),  # tasks find what this process finds
     }
@@ -68,9 +69,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @needs_ray
-def test_bags_on_ray_give_the_same_as_here_and_a_bad_one_fails_its_own_row(
-    ray, request_of, tmp_path: Path, monkeypatch
-):
+def test_bags_on_ray_give_the_same_as_here_and_a_bad_one_fails_alone(ray, request_of, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record(tmp_path / "a", 1.5, episodes=EPISODES)
     record(tmp_path / "blind", 1.0, camera=False)

@@ -18,7 +18,7 @@ from policy_ros.replay.jobs import INTERRUPTED, BagRun, JobResult, PolicySource,
 from policy_ros.replay.machine import run_record
 from policy_ros.replay.options import ReplayOptions
 from policy_ros.replay.result import BagResult, ReplayResult
-from policy_ros.replay.run import ReplayRequest, replay
+from policy_ros.replay.run import ReplayRequest, _Board, replay
 from policy_ros.replay.workers import run_in_processes
 from policy_ros.replay.writing import write_json
 
@@ -231,6 +231,17 @@ def test_progress_is_the_share_of_all_bags_by_their_size(request_of, tmp_path: P
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
     assert next(share for share, done in told if done == 1) == pytest.approx(0.75, abs=0.05)
+
+
+def test_progress_that_is_heard_after_the_end_of_a_bag_takes_nothing_back():
+    made = [ReplayJob("bag", PolicySource("policy"), "act", ReplayOptions(PARAMETERS))] * 2
+    told: list[float] = []
+    board = _Board(made, lambda: False, lambda share, bags: told.append(share))
+    board.done(0, JobResult(BagResult("bag")))
+    board.progress(0, 0.3)
+    board.progress(1, 0.5)
+    board.progress(1, 0.4)
+    assert told == [0.5, 0.5, 0.75, 0.75]
 
 
 @pytest.mark.parametrize(
