@@ -44,7 +44,8 @@ class VQBeTConfig(PolicyConfig):
         pretrained_backbone_weights: where LeRobot's training started from; for the record.
         use_group_norm: normalise groups of channels instead of the batch.
         spatial_softmax_num_keypoints: keypoints that an image becomes.
-        n_vqvae_training_steps: steps of the first phase of the training, which learns codes of chunks.
+        n_vqvae_training_steps: steps of the first phase of the training, which learns codes of chunks. In the first 60
+            or so, vectors of codes that nothing uses are far away from all others.
         vqvae_n_embed: C, codes in each of the two layers.
         vqvae_embedding_dim: length of the vectors that codes stand for.
         vqvae_enc_hidden_dim: width of their encoder and decoder.
