@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from policy_ros.data import ACTION, FeatureSpec, FeatureType
 from policy_ros.errors import ActionError, CheckpointError, ConfigurationError
 from policy_ros.policies import inputs
 from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.device import choose_device
 from policy_ros.policies.ensembling import TemporalEnsembler
 from policy_ros.policies.guidance import Target, check_prefix
 from policy_ros.policies.history import ObservationHistory
@@ -333,6 +335,27 @@ class Policy(nn.Module, ABC):
         if not isinstance(policy, cls):
             raise CheckpointError(f"{directory}: expected a checkpoint of {cls.__name__}, got one of '{policy.name}'")
         return policy
+
+    @classmethod
+    def read_checkpoint(
+        cls: type[PolicyT], path: Path, config: PolicyConfig, device: str | torch.device | None, *, shared: bool
+    ) -> PolicyT:
+        """The policy in a checkpoint directory whose ``config.json`` has been read, on its device.
+
+        For :func:`load_policy` alone; overridden where the network is not in ``model.safetensors``.
+
+        Args:
+            path: the directory.
+            config: its configuration, of ``config_class``.
+            device: as for :func:`load_policy`.
+            shared: as for :func:`load_policy`; of no effect where there are no weights to share.
+
+        Raises:
+            CheckpointError, ConfigurationError: as for :func:`load_policy`.
+        """
+        from policy_ros.policies.checkpoint import read_weights
+
+        return read_weights(cls, path, config, choose_device(device), shared=shared)
 
     def _check_chunk(self, chunk: NDArray[np.float32]) -> None:
         wanted = (self.config.chunk_size, self.config.action_dim)

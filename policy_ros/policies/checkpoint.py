@@ -6,8 +6,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ from policy_ros.policies.weights import Weights, place
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy
 
+PolicyT = TypeVar("PolicyT", bound="Policy")
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
@@ -50,9 +53,6 @@ def load_checkpoint(
 ) -> Policy:
     """The policy in a checkpoint directory, on ``device`` and in evaluation mode; one of components as well.
 
-    Nothing of the network's size is allocated before the weights file is known to have exactly its tensors. Weights of
-    lower precision are widened to float32.
-
     Args:
         directory: in LeRobot's layout, or with a ``policy.yaml``, or that file.
         device: None takes the GPU where there is one.
@@ -60,7 +60,7 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: a file is missing, corrupt or of an unsafe format, or does not fit the configuration.
-        ConfigurationError: the device is not available.
+        ConfigurationError: the device is not available, or a library that the policy runs on is not installed.
         RegistryError: the configuration's ``type`` is no registered policy.
     """
     target = choose_device(device)
@@ -68,10 +68,10 @@ def load_checkpoint(
     try:
         if is_component_policy(path):
             return _build(path, target, shared)
-        policy = _read_policy(checked_directory(path), target, shared)
+        cls, config = _read_config(checked_directory(path) / CONFIG_FILE)
+        policy = cls.read_checkpoint(path, config, device, shared=shared).eval()
     except OSError as error:
         raise CheckpointError(f"{directory}: cannot be read: {error}") from error
-    policy.to(target).eval()
     if shared:
         policy.freeze()
     return policy
@@ -83,9 +83,14 @@ def save_checkpoint(policy: Policy, directory: str | os.PathLike[str]) -> None:
     path.mkdir(parents=True, exist_ok=True)
     # Written last, so that an interrupted save cannot be taken for a whole checkpoint.
     (path / CONFIG_FILE).unlink(missing_ok=True)
+    write_tensors(path / WEIGHTS_FILE, distinct_tensors(policy))
+    write_description(policy, path)
+
+
+def write_description(policy: Policy, path: Path) -> None:
+    """Write all of a checkpoint but the network: the processors with their statistics, and the configuration."""
     normalization, mapping = policy.normalization, policy.config.normalization_mapping
     processors = Processors(mapping, normalization.eps, normalization.statistics(), policy.rename_map, policy.relative)
-    write_tensors(path / WEIGHTS_FILE, distinct_tensors(policy))
     write_processors(path, policy.config, processors, policy.device.type)
     write_json(path / CONFIG_FILE, {"type": policy.name, "device": policy.device.type, **policy.config.to_dict()})
 
@@ -98,12 +103,21 @@ def _build(path: Path, device: torch.device, shared: bool) -> Policy:
     return build_policy(path, device, shared=shared)
 
 
-def _read_policy(path: Path, device: torch.device, shared: bool) -> Policy:
-    cls, config = _read_config(path / CONFIG_FILE)
+def read_weights(
+    cls: type[PolicyT], path: Path, config: PolicyConfig, device: torch.device, *, shared: bool
+) -> PolicyT:
+    """A policy with the weights of ``model.safetensors``, on its device.
+
+    Nothing of the network's size is allocated before the file is known to have exactly its tensors. Weights of lower
+    precision are widened to float32.
+
+    Raises:
+        CheckpointError: as for :func:`load_checkpoint`.
+    """
+    require_weights(path)
     shapes = tensor_shapes(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
-    processors = _processors(path, config, [name for name in shapes if is_statistic(name)])
-    config = dataclasses.replace(config, normalization_mapping=processors.mapping)
-    normalization = _normalization(path, config, processors)
+    described = read_description(path, config, [name for name in shapes if is_statistic(name)])
+    config, normalization = described.config, described.normalization
     with torch.device("meta"):
         skeleton = cls(config, normalization)
     first = first_names(skeleton)
@@ -113,11 +127,7 @@ def _read_policy(path: Path, device: torch.device, shared: bool) -> Policy:
     check_fit(path / WEIGHTS_FILE, distinct_tensors(skeleton), found, cls.computed_buffers)
 
     policy = cls(config, normalization)
-    policy.rename_map = dict(processors.rename_map)
-    try:
-        policy.relative = processors.relative
-    except ConfigurationError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    described.apply(policy)
     # Not strict, because the check above was, and knows which names may be missing or left over.
     try:
         if shared:
@@ -130,11 +140,52 @@ def _read_policy(path: Path, device: torch.device, shared: bool) -> Policy:
             policy.load_state_dict(merged(tensors, weights), strict=False)
     except CheckpointError as error:
         raise CheckpointError(f"{path / WEIGHTS_FILE}: {error}") from error
-    return policy
+    return policy.to(device)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint says beside its network.
+
+    Attributes:
+        path: the checkpoint.
+        config: options, with the modes that the processors say.
+        normalization: from and to the network's units.
+        processors: all that they say.
+    """
+
+    path: Path
+    config: PolicyConfig
+    normalization: Normalization
+    processors: Processors
+
+    def apply(self, policy: Policy) -> None:
+        """Give a policy what its constructor does not take."""
+        policy.rename_map = dict(self.processors.rename_map)
+        try:
+            policy.relative = self.processors.relative
+        except ConfigurationError as error:
+            raise CheckpointError(f"{self.path}: {error}") from error
+
+
+def read_description(path: Path, config: PolicyConfig, statistics: Sequence[str] = ()) -> Description:
+    """Read a checkpoint's processors.
+
+    Args:
+        path: the checkpoint.
+        config: of its ``config.json``.
+        statistics: names of those among the weights, as older checkpoints have them.
+
+    Raises:
+        CheckpointError: they are missing where the configuration needs them, or do not fit it.
+    """
+    processors = _processors(path, config, statistics)
+    config = dataclasses.replace(config, normalization_mapping=processors.mapping)
+    return Description(path, config, _normalization(path, config, processors), processors)
 
 
 def checked_directory(path: Path) -> Path:
-    """The path, if it is a directory with the files of a checkpoint.
+    """The path, if it is a directory with the configuration of a checkpoint.
 
     Raises:
         CheckpointError: it is not, and what it is instead.
@@ -144,17 +195,32 @@ def checked_directory(path: Path) -> Path:
         raise CheckpointError(f"{path}: expected a checkpoint directory, got a file; {advice}")
     if not path.is_dir():
         raise CheckpointError(f"{path}: expected a checkpoint directory, found nothing")
-    if not (path / WEIGHTS_FILE).exists():
-        found = sorted(entry.name for entry in path.iterdir())
-        pickles = [name for name in found if name.endswith(PICKLE_SUFFIXES)]
-        if pickles:
-            raise CheckpointError(f"{path}: expected {WEIGHTS_FILE}, got {pickles[0]}; {PICKLE_ADVICE}")
-        if f"{WEIGHTS_FILE}.index.json" in found:
-            raise CheckpointError(f"{path}: expected one {WEIGHTS_FILE}, got sharded weights; save it in one file")
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (path / name).exists():
-            raise CheckpointError(f"{path}: expected a checkpoint directory with {name}, which is missing")
+    if not (path / CONFIG_FILE).exists():
+        if not (path / WEIGHTS_FILE).exists():
+            _refuse_other_weights(path)
+        raise CheckpointError(f"{path}: expected a checkpoint directory with {CONFIG_FILE}, which is missing")
     return path
+
+
+def require_weights(path: Path) -> None:
+    """Refuse a checkpoint without ``model.safetensors``.
+
+    Raises:
+        CheckpointError: it is missing, and what is there in its place.
+    """
+    if not (path / WEIGHTS_FILE).exists():
+        _refuse_other_weights(path)
+        raise CheckpointError(f"{path}: expected a checkpoint directory with {WEIGHTS_FILE}, which is missing")
+
+
+def _refuse_other_weights(path: Path) -> None:
+    """Say what to do about weights of a format that is not read, if there are any."""
+    found = sorted(entry.name for entry in path.iterdir())
+    pickles = [name for name in found if name.endswith(PICKLE_SUFFIXES)]
+    if pickles:
+        raise CheckpointError(f"{path}: expected {WEIGHTS_FILE}, got {pickles[0]}; {PICKLE_ADVICE}")
+    if f"{WEIGHTS_FILE}.index.json" in found:
+        raise CheckpointError(f"{path}: expected one {WEIGHTS_FILE}, got sharded weights; save it in one file")
 
 
 def _read_config(path: Path) -> tuple[type[Policy], PolicyConfig]:
@@ -223,7 +289,7 @@ def _processors(path: Path, config: PolicyConfig, statistics: Sequence[str]) -> 
             f"{path}: no normalisation statistics: expected policy_preprocessor.json and policy_postprocessor.json, "
             f"or the older layout's 'normalize_inputs.buffer_…' in {WEIGHTS_FILE}"
         )
-    tensors = read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, statistics)
+    tensors = read_tensors(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES, statistics) if statistics else {}
     return Processors(mapping, DEFAULT_EPS, legacy_statistics(config, tensors), {})
 
 

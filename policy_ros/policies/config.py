@@ -185,6 +185,8 @@ class PolicyConfig:
                 value = {kind.value: mode.value for kind, mode in value.items()}
             elif dataclasses.is_dataclass(value) and not isinstance(value, type):
                 value = dataclasses.asdict(value)
+            elif isinstance(value, Mapping):
+                value = dict(value)
             values[item.name] = list(value) if isinstance(value, tuple) else value
         return values
 
@@ -250,6 +252,11 @@ def coerce(name: str, value: object, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
         item = typing.get_args(hint)[0]
         return tuple(coerce(name, entry, item) for entry in value)
+    if typing.get_origin(hint) is Mapping and isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        item = typing.get_args(hint)[1]
+        return {
+            key: entry if item is Any else coerce(f"{name}[{key!r:.80}]", entry, item) for key, entry in value.items()
+        }
     number = isinstance(value, int | float) and not isinstance(value, bool)
     # False for NaN and infinity, and for integers beyond every float, both of which JSON can hold.
     if hint is float and number and abs(typing.cast(float, value)) <= sys.float_info.max:

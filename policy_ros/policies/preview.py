@@ -6,16 +6,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from policy_ros.data import ACTION, FeatureSpec
 from policy_ros.errors import CheckpointError, ConfigurationError, RegistryError, closest
-from policy_ros.policies.checkpoint import CONFIG_FILE, WEIGHTS_FILE, checked_directory
+from policy_ros.policies.checkpoint import CONFIG_FILE, WEIGHTS_FILE, checked_directory, require_weights
 from policy_ros.policies.components.description import POLICY_FILE, is_component_policy, read_description
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.features import features_from_json
 from policy_ros.policies.files import read_json, tensor_shapes
 from policy_ros.policies.limits import MAX_WEIGHTS_BYTES
 from policy_ros.policies.registry import POLICY_REGISTRY
+
+# The one policy whose network is not in model.safetensors, and where it is, unless its option "model" says otherwise.
+_EXPORTED, _EXPORTED_MODEL = "exported", "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def _preview(path: Path, known: Collection[str]) -> CheckpointPreview:
     file = path / CONFIG_FILE
     values = read_json(file)
     kind = _known_type(file, values.get("type"), known)
-    _check_weights(path / WEIGHTS_FILE)
+    _check_network(path, kind, values)
     cls = POLICY_REGISTRY.imported(kind)
     try:
         outputs = features_from_json("output_features", values.get("output_features"))
@@ -85,6 +89,16 @@ def _known_type(file: Path, kind: object, known: Collection[str]) -> str:
     raise RegistryError(
         f"{file}: expected 'type' to name a registered policy, got {kind!r:.80}: {closest(str(kind)[:80], known)}"
     )
+
+
+def _check_network(path: Path, kind: str, values: Mapping[str, Any]) -> None:
+    if kind == _EXPORTED:
+        name = values.get("model", _EXPORTED_MODEL)
+        if not isinstance(name, str) or not (path / name).is_file():
+            raise CheckpointError(f"{path}: expected an exported model in {name!r:.80}, found nothing")
+        return
+    require_weights(path)
+    _check_weights(path / WEIGHTS_FILE)
 
 
 def _check_weights(file: Path) -> None:

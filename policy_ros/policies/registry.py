@@ -147,6 +147,7 @@ def _policy_base() -> type[Policy]:
 POLICY_REGISTRY: Registry[Policy] = Registry("policy", base=_policy_base, group="policy_ros.policies")
 POLICY_REGISTRY.register_lazy("act", "policy_ros.policies.act.policy:ACTPolicy")
 POLICY_REGISTRY.register_lazy("diffusion", "policy_ros.policies.diffusion.policy:DiffusionPolicy")
+POLICY_REGISTRY.register_lazy("exported", "policy_ros.policies.exported.policy:ExportedPolicy")
 POLICY_REGISTRY.register_lazy("flow", "policy_ros.policies.flow.policy:FlowPolicy")
 POLICY_REGISTRY.register_lazy("gaussian_actor", "policy_ros.policies.sac.policy:GaussianActorPolicy")
 POLICY_REGISTRY.register_lazy("sac", "policy_ros.policies.sac.policy:GaussianActorPolicy")

@@ -64,6 +64,7 @@ class NodeProcess:
         module: what to run as ``python -m``; modules of ``support`` are found.
         extra_environment: for the process.
         ros_arguments: further ones.
+        python: the interpreter.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class NodeProcess:
         module: str = "policy_ros.ros.policy_node",
         extra_environment: dict[str, str] | None = None,
         ros_arguments: Sequence[str] = (),
+        python: str | Path = sys.executable,
     ) -> None:
         file = folder / "parameters.yaml"
         file.write_text(yaml.safe_dump(flat_parameters(parameters)))
@@ -86,7 +88,7 @@ class NodeProcess:
             path = [str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, "--ros-args", "--params-file", str(file), *ros_arguments],
+            [python, "-m", module, "--ros-args", "--params-file", str(file), *ros_arguments],
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
