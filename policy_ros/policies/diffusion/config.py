@@ -43,7 +43,8 @@ class DiffusionConfig(PolicyConfig):
         drop_n_last_frames: frames at an episode's end that LeRobot's training leaves out; kept for the record.
         resize_shape: height and width that images are brought to first, None for as they are.
         crop_ratio: with ``resize_shape``, which part of a side the crop has; 1 for no crop.
-        crop_shape: height and width of the crop; with ``resize_shape`` the ratio says it, whatever stands here.
+        crop_shape: height and width of the crop; with ``resize_shape`` the ratio says it, whatever stands here. What
+            has no more than 32 pixels a side becomes a single cell, in which nothing has a position.
         crop_is_random: whether training moves the crop about; otherwise, and always in evaluation, it is the centre.
         pretrained_backbone_weights: where LeRobot's training started from; kept for the record.
         use_group_norm: normalise groups of channels in the image encoder; otherwise the batch.
