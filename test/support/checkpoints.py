@@ -47,6 +47,34 @@ def write_tdmpc(directory: Path, *, joints: int = len(JOINTS), camera: str = CAM
     return _save("tdmpc", directory, joints, (camera,), SQUARE_SHAPE, options)
 
 
+def write_diffusion(
+    directory: Path,
+    *,
+    joints: int = len(JOINTS),
+    camera: str = CAMERA,
+    chunk_size: int = 20,
+    n_obs_steps: int = 1,
+    **options: object,
+) -> Path:
+    """A tiny diffusion policy (DDIM) whose actions lie within a few hundredths around zero; it can be guided.
+
+    ``chunk_size + n_obs_steps`` must be odd, which is a matter of its U-Net.
+    """
+    tiny = {
+        "n_obs_steps": n_obs_steps,
+        "horizon": chunk_size + n_obs_steps - 1,
+        "n_action_steps": chunk_size,
+        "down_dims": [16],
+        "kernel_size": 3,
+        "diffusion_step_embed_dim": 16,
+        "spatial_softmax_num_keypoints": 4,
+        "noise_scheduler_type": "DDIM",
+        "num_inference_steps": 3,
+        **options,
+    }
+    return _save("diffusion", directory, joints, (camera,), IMAGE_SHAPE, tiny)
+
+
 def write_vqbet(directory: Path, *, joints: int = len(JOINTS), camera: str = CAMERA, chunk_size: int = 20) -> Path:
     """A tiny VQ-BeT whose actions lie within a few hundredths around zero; it looks back at one observation."""
     from policy_ros.policies import load_policy

@@ -176,7 +176,9 @@ class DiffusionConfig(PolicyConfig):
         shapes = {key: spec.shape for key, spec in self.image_features.items()}
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
-            raise ConfigurationError(f"input_features: expected images of one size, got {listed}")
+            raise ConfigurationError(
+                f"input_features: expected images of one size, got {listed}; resize them (for training: image_size)"
+            )
 
     def _check_images(self) -> None:
         for name in ("resize_shape", "crop_shape"):

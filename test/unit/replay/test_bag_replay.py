@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.bags import ns
-from support.checkpoints import write_flow
+from support.checkpoints import write_diffusion, write_flow
 from support.replays import (
     COMMANDS,
     HORIZON,
@@ -108,14 +108,20 @@ def test_sync_waits_without_a_fault(tmp_path):
     assert trace.ticks.chunks[states(trace).index(ExecutionState.STARVED)] == NO_CHUNK
 
 
-def test_two_replays_of_a_noisy_policy_with_drawn_delays_are_equal_and_another_seed_differs(tmp_path):
+def write_ddpm(path, *, joints):
+    """With a history, and noise that is added on the way."""
+    return write_diffusion(path, joints=joints, n_obs_steps=3, noise_scheduler_type="DDPM")
+
+
+@pytest.mark.parametrize("write", [write_flow, write_ddpm])
+def test_two_replays_of_a_noisy_policy_with_drawn_delays_are_equal_and_another_seed_differs(tmp_path, write):
     bag = record(tmp_path / "bag")
     parameters = replace(
         PARAMETERS,
         execution=replace(PARAMETERS.execution, mode="rtc"),
         joints=JointParameters(names=JOINTS),
     )
-    policy = load_policy(write_flow(tmp_path / "flow", joints=2), device="cpu")
+    policy = load_policy(write(tmp_path / "policy", joints=2), device="cpu")
     policy.freeze()
     delay = DelayOptions(DelayKind.DRAWN, samples_s=(0.01, 0.03, 0.06, 0.09))
 

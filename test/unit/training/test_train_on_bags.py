@@ -105,6 +105,18 @@ def test_a_policy_that_learns_the_past_as_well_trains_on_bags(recorded: Path, tm
     assert sample["action"].shape == (len(policy.config.target_rows), 3) == (11, 3)
 
 
+def test_a_diffusion_policy_trains_on_bags_from_the_oldest_observation_on(recorded: Path, tmp_path: Path, capsys):
+    sizes = ["n_obs_steps=3", "horizon=8", "n_action_steps=4", "down_dims=[8,16]", "spatial_softmax_num_keypoints=4"]
+    options = [*(word for size in sizes for word in ("--set", size)), "--policy", "diffusion", "--steps", "4"]
+    assert run(*arguments(recorded), *options, "--out", str(tmp_path / "out"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 4
+    policy = load_policy(tmp_path / "out", device="cpu")
+    data = open_bag_data(make_options(json.loads((tmp_path / "out" / "training.json").read_text())["options"]), print)
+    sample = next(iter(data.validation(policy.config, samples=1, shard=Shard())))
+    assert sample["observation.state"].shape == (3, 3)
+    assert sample["action"].shape == (8, 3) and policy.config.chunk_size == 6
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_training_on_bags_resumes_with_the_next_sample(recorded: Path, tmp_path: Path, workers: str, capsys):
     options = [*small(), "--steps", "14", "--val-every", "2", "--save-every", "3", "--log-every", "1"]
