@@ -8,6 +8,7 @@ dataclass under any number of user-chosen names (``cameras.<name>.topic``). Noth
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import typing
@@ -100,9 +101,14 @@ class Leaf:
 PLACEHOLDER = "<name>"
 
 
-def leaves(cls: type, prefix: tuple[str, ...] = ()) -> Iterator[Leaf]:
+@functools.cache  # parameters are read while the robot moves, and looking up the types anew takes a tenth of a second
+def leaves(cls: type, prefix: tuple[str, ...] = ()) -> tuple[Leaf, ...]:
     """All leaves of a schema class in the order of declaration."""
-    hints = typing.get_type_hints(cls)
+    return tuple(_leaves(cls, prefix))
+
+
+def _leaves(cls: type, prefix: tuple[str, ...]) -> Iterator[Leaf]:
+    hints = _hints(cls)
     for field in dataclasses.fields(cls):
         path = (*prefix, field.name)
         if _LEAF in field.metadata:
@@ -111,6 +117,11 @@ def leaves(cls: type, prefix: tuple[str, ...] = ()) -> Iterator[Leaf]:
             yield from leaves(field.metadata[_GROUP], path)
         else:
             yield from leaves(field.metadata[_NAMED], (*path, PLACEHOLDER))
+
+
+@functools.cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def find(cls: type, name: str) -> Leaf | None:
@@ -186,7 +197,7 @@ def read(cls: type, values: Mapping[str, Any]) -> Any:
 
 
 def _read(cls: type, values: Mapping[str, Any], prefix: tuple[str, ...]) -> Any:
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     arguments: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         path = (*prefix, field.name)

@@ -98,7 +98,7 @@ class Registry(Generic[T]):
 
         One that cannot be imported is left out; whoever asks for it is told why.
         """
-        for name in self._lazy:
+        for name in self._lazy.keys() - self._classes.keys():
             with suppress(ImportError, RegistryError):
                 self.get(name)
 

@@ -7,6 +7,7 @@ import gc
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import CallbackGroup
@@ -61,6 +62,8 @@ class PolicySwapper:
         # Asking for them while the robot moves would take too long.
         POLICY_REGISTRY.import_built_ins()
         self._known = frozenset(POLICY_REGISTRY.names())
+        with suppress(PolicyRosError):  # what matters is that it was done once
+            self.check(runtime.parameters)
         self._ended = node.create_guard_condition(guarded(node, self._on_end), callback_group=group)
 
     @property
