@@ -120,13 +120,18 @@ class ScriptedPolicy(Policy):
 
     Args:
         rows: ``(2,)`` state to ``(H, 2)``; default: stay there.
+        config: what it observes.
     """
 
     name = "scripted"
     config_class = ScriptedConfig
 
-    def __init__(self, rows: Callable[[Any], Any] = lambda state: np.repeat(state[None], HORIZON, axis=0)) -> None:
-        super().__init__(ScriptedConfig())
+    def __init__(
+        self,
+        rows: Callable[[Any], Any] = lambda state: np.repeat(state[None], HORIZON, axis=0),
+        config: ScriptedConfig | None = None,
+    ) -> None:
+        super().__init__(config or ScriptedConfig())
         self._rows = rows
 
     def predict(self, observation: Any, *, noise: Any = None) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.bags import Recording, array, episode, image, joint_state, ns
-from support.replays import COMMANDS, HORIZON, JOINTS, PARAMETERS, ScriptedPolicy
+from support.replays import COMMANDS, HORIZON, JOINTS, PARAMETERS, ScriptedConfig, ScriptedPolicy
 
 from policy_ros.data import FeatureSpec, FeatureType
 from policy_ros.parameters.node import CameraParameters, JointParameters, NodeParameters
@@ -63,11 +63,9 @@ class Watching(ScriptedPolicy):
     """Answers with the positions that it sees; ``cameras`` tells where it looks for each joint."""
 
     def __init__(self, cameras: tuple[str, str] = ("left", "right")) -> None:
-        super().__init__()
-        picture = FeatureSpec(FeatureType.VISUAL, (3, 12, 16))
-        self.config.observed_features = {"observation.state": FeatureSpec(FeatureType.STATE, (2,))} | {
-            f"observation.images.{name}": picture for name in CAMERAS
-        }
+        state, picture = FeatureSpec(FeatureType.STATE, (2,)), FeatureSpec(FeatureType.VISUAL, (3, 12, 16))
+        images = {f"observation.images.{name}": picture for name in CAMERAS}
+        super().__init__(config=ScriptedConfig(input_features={"observation.state": state, **images}))
         self._cameras = cameras
 
     def predict(self, observation: Any, *, noise: Any = None) -> Any:
