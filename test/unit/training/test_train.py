@@ -287,6 +287,17 @@ def test_an_error_of_a_reading_process_is_one_line(tmp_path: Path):
     assert str(caught.value) == "bag demo: topic joint_states has another order"
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_frozen_convolutions_of_a_fresh_policy_are_worth_a_note(freeze: bool):
+    from policy_ros.policies.sac.config import GaussianActorConfig
+
+    features = {"observation.image": {"type": "VISUAL", "shape": [3, 64, 64]}}
+    actions = {"action": {"type": "ACTION", "shape": [2]}}
+    given = {"input_features": features, "output_features": actions, "freeze_vision_encoder": freeze}
+    advice = backbone_advice(GaussianActorConfig.from_dict(given))
+    assert ("freeze_vision_encoder=false" in advice) is freeze
+
+
 def test_a_pretrained_backbone_without_its_weights_is_worth_a_note():
     from support.synthetic_data import FEATURES, TINY_ACT
 
