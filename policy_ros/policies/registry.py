@@ -150,6 +150,7 @@ POLICY_REGISTRY.register_lazy("diffusion", "policy_ros.policies.diffusion.policy
 POLICY_REGISTRY.register_lazy("exported", "policy_ros.policies.exported.policy:ExportedPolicy")
 POLICY_REGISTRY.register_lazy("flow", "policy_ros.policies.flow.policy:FlowPolicy")
 POLICY_REGISTRY.register_lazy("gaussian_actor", "policy_ros.policies.sac.policy:GaussianActorPolicy")
+POLICY_REGISTRY.register_lazy("lerobot", "policy_ros.policies.lerobot.policy:LeRobotPolicy")
 POLICY_REGISTRY.register_lazy("sac", "policy_ros.policies.sac.policy:GaussianActorPolicy")
 POLICY_REGISTRY.register_lazy("tdmpc", "policy_ros.policies.tdmpc.policy:TDMPCPolicy")
 POLICY_REGISTRY.register_lazy("vqbet", "policy_ros.policies.vqbet.policy:VQBeTPolicy")
