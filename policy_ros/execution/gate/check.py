@@ -61,6 +61,7 @@ class Gate:
     def __init__(self, limits: GateLimits) -> None:
         self.limits = limits
         rates = (limits.max_velocity, limits.max_jump, limits.max_acceleration, limits.max_jerk)
+        self._jumps = bool(np.isfinite(limits.max_jump).any())
         self._needs_reference = any(bool(np.any(np.isfinite(rate))) for rate in rates)
         self._nobody = np.zeros(len(limits.names), dtype=np.bool_)
         self._clamp = Clamp(limits)
@@ -127,6 +128,8 @@ class Gate:
         if previous is None and measured is None and self._needs_reference:
             detail = "expected measured positions to compare the first command with, got none"
             return HoldCause.JUMP, detail, self._nobody
+        if not self._jumps:
+            return None
         commanded = None if previous is None else previous.position
         for reference, label in ((measured, "measured position"), (commanded, "last command")):
             if reference is None:

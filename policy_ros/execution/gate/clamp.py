@@ -41,6 +41,7 @@ class Clamp:
         self._lower, self._upper = limits.lower + limits.margin, limits.upper - limits.margin
         rates = (np.asarray(limits.max_acceleration), np.asarray(limits.max_jerk))
         self._bends = any(bool(np.isfinite(rate).any()) for rate in rates)
+        self._speeds = bool(np.isfinite(limits.max_velocity).any())
         self._bounds: _Bounds | None = None
 
     def __call__(self, rows: Array, motion: Motion | None, dt: float) -> Array:
@@ -62,6 +63,8 @@ class Clamp:
             if self._bounds is None or self._bounds.dt != dt:
                 self._bounds = _Bounds.of(self._limits, dt)
             return inside if _keeps(inside, motion, self._bounds) else _follow(inside, motion, self._bounds)
+        if not self._speeds:
+            return inside
         step = np.asarray(self._limits.max_velocity) * dt
         before = motion.position
         for row in inside:
