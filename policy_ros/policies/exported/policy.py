@@ -21,6 +21,7 @@ from policy_ros.policies.exported.fit import check_fit, chunk_port
 from policy_ros.policies.exported.graph import Graph, open_graph
 from policy_ros.policies.inputs import Array
 from policy_ros.policies.normalization import Normalization, Statistics
+from policy_ros.policies.relative import RelativeActions
 
 
 class ExportedPolicy(Policy):
@@ -111,7 +112,11 @@ class ExportedPolicy(Policy):
 
 
 def describe_export(
-    directory: str | os.PathLike[str], options: Mapping[str, Any], *, statistics: Statistics | None = None
+    directory: str | os.PathLike[str],
+    options: Mapping[str, Any],
+    *,
+    statistics: Statistics | None = None,
+    relative: RelativeActions | None = None,
 ) -> ExportedPolicy:
     """Make a checkpoint of a directory that has an exported model in it: writes ``config.json`` and the processors.
 
@@ -119,6 +124,7 @@ def describe_export(
         directory: with ``model.onnx``, or another file that ``options`` names as ``model``.
         options: those of :class:`ExportedConfig`, in the form that they have in ``config.json``.
         statistics: of the data, where ``normalization_mapping`` asks for any.
+        relative: how the graph's actions are offsets from the state; None where they are absolute.
 
     Returns:
         The policy, on the CPU.
@@ -131,5 +137,6 @@ def describe_export(
     config = ExportedConfig.from_dict(options)
     normalization = None if statistics is None else Normalization(config, statistics)
     policy = ExportedPolicy(config, normalization, open_graph(path / config.model, "cpu"))
+    policy.relative = relative
     write_description(policy, path)
     return policy.eval()

@@ -16,6 +16,7 @@ from support.exported import HORIZON, IMAGE, expected, onnx_model, options, writ
 
 from policy_ros.errors import CheckpointError, ConfigurationError, TrainingError
 from policy_ros.policies import load_policy, make_policy
+from policy_ros.policies.relative import RelativeActions
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -79,6 +80,13 @@ def test_normalisation_is_around_the_graph(tmp_path: Path):
     given = observation()
     inner = expected((given["observation.state"] - 2.0) / 4.0, given[IMAGE] / 255.0)
     np.testing.assert_allclose(load_policy(tmp_path, device="cpu").predict(given), inner * 0.5 - 1.0, atol=1e-6)
+
+
+def test_offsets_of_a_graph_are_added_to_the_state(tmp_path: Path):
+    describe_export(write_onnx(tmp_path), options(), relative=RelativeActions.excluding((JOINTS[1],), JOINTS, 3))
+    given = observation()
+    found = load_policy(tmp_path, device="cpu").predict(given)
+    np.testing.assert_allclose(found, wanted(given) + given["observation.state"] * [1, 0, 1], atol=1e-6)
 
 
 def test_statistics_that_are_asked_for_have_to_be_there(tmp_path: Path):
