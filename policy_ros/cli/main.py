@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from policy_ros.cli import bench, dataset, doctor, eval_env, record, replay, run, sim, train
+from policy_ros.cli import bench, convert, dataset, doctor, eval_env, record, replay, run, sim, train
 from policy_ros.errors import PolicyRosError
 
-_COMMANDS = (run, sim, record, dataset, train, replay, eval_env, doctor, bench)
+_COMMANDS = (run, sim, record, dataset, train, convert, replay, eval_env, doctor, bench)
 
 
 def make_parser() -> argparse.ArgumentParser:

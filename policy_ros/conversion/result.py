@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a conversion made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from policy_ros.conversion.directories import write_directory
+from policy_ros.errors import CheckpointError
+from policy_ros.policies.base import Policy
+from policy_ros.policies.checkpoint import check_fit, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A checkpoint that was written.
+
+    Attributes:
+        out: its directory.
+        policy: name of the policy.
+        tensors: how many.
+        features: feature key to shape.
+        notes: what the reader should know: what was left out, and why nothing is lost by it.
+    """
+
+    out: Path
+    policy: str
+    tensors: int
+    features: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def fill(policy: Policy, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Give a policy the tensors of an original, which must be exactly its own.
+
+    Raises:
+        CheckpointError: names or shapes differ, so that it is another variant of the network, or a value is not finite.
+    """
+    found = {name: (tuple(value.shape), value.is_floating_point()) for name, value in tensors.items()}
+    check_fit(
+        source, policy.state_dict(), found, policy.computed_buffers, described_in=f"the network of '{policy.name}'"
+    )
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{source}: '{name}': expected finite numbers, got others; the training went wrong")
+    policy.load_state_dict(dict(tensors), strict=False)
+
+
+def write(policy: Policy, out: Path, notes: tuple[str, ...], *, overwrite: bool) -> Conversion:
+    """Write a policy's checkpoint whole or not at all; it has been loaded once before it gets its name."""
+
+    def save(directory: Path) -> None:
+        policy.save_pretrained(directory)
+        load_checkpoint(directory, device="cpu")
+
+    write_directory(out, save, overwrite=overwrite)
+    config = policy.config
+    features = {key: spec.shape for key, spec in {**config.observed_features, **config.output_features}.items()}
+    return Conversion(out, policy.name, len(policy.state_dict()), features, notes)
