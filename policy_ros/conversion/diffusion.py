@@ -252,6 +252,12 @@ def _noise(scheduler: Options, inference_steps: Any) -> dict[str, Any]:
     elif kind == "DDIMScheduler":
         scheduler.require("set_alpha_to_one", True, "ours ends without noise", True)
         scheduler.require("steps_offset", 0, "ours has none", 0)
+        if values["prediction_type"] != "epsilon":
+            raise CheckpointError(
+                f"{scheduler.where}.prediction_type: expected epsilon with DDIM, got "
+                f"{values['prediction_type']!r:.40}: the "
+                "diffusers of that time step in another direction than those of today"
+            )
     else:
         raise CheckpointError(f"{scheduler.where}: expected DDPMScheduler or DDIMScheduler, got {kind!r:.80}")
     scheduler.finish()

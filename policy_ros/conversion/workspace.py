@@ -112,6 +112,7 @@ _STAND_INS: tuple[StandIn, ...] = (
     (_Type, "typing.Any"),
     (_type_by_name, "dill._dill._load_type"),
     (_nothing, "collections.defaultdict"),
+    *((_Type, f"builtins.{name}") for name in ("bool", "dict", "float", "int", "list", "str")),  # without dill
 )
 
 
