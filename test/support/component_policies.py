@@ -90,16 +90,18 @@ class ComponentFlow(ComponentPolicy):
 STATE, HISTORY, ROWS = 3, 2, 8
 
 
-def flow_files() -> dict[str, dict[str, Any]]:
-    """Path to content of the YAML files of a :class:`ComponentFlow`: 3 joints of 2 steps, one camera, 8 rows."""
-    seen = STATE * HISTORY + 4
+def flow_files(
+    joints: int = STATE, camera: str = "front", size: tuple[int, int] = (48, 64)
+) -> dict[str, dict[str, Any]]:
+    """Path to content of the YAML files of a :class:`ComponentFlow` with one camera; joints are seen two steps back."""
+    seen = joints * HISTORY + 4
     return {
         "policy.yaml": {
             "model": {"component_config_paths": {"eyes": "components/eyes.yaml", "head": "components/head.yaml"}},
             "features": {
-                "proprio": {"shape": [STATE], "steps": HISTORY},
-                "head": {"shape": [3, 48, 64], "from": "observation.images.front"},
-                "action": {"shape": [STATE]},
+                "proprio": {"shape": [joints], "steps": HISTORY},
+                "head": {"shape": [3, *size], "from": f"observation.images.{camera}"},
+                "action": {"shape": [joints]},
             },
             "normalization": {"modes": {"STATE": "MEAN_STD", "ACTION": "MEAN_STD"}, "statistics": "statistics.json"},
             "policy": {"type": "component_flow", "chunk_size": ROWS},
@@ -107,13 +109,13 @@ def flow_files() -> dict[str, dict[str, Any]]:
         "components/eyes.yaml": {"type": "resnet", "output_dim": 4, "width": 8, "stages": 2},
         "components/head.yaml": {
             "type": "mlp",
-            "input_dim": seen + ROWS * STATE + 1,
+            "input_dim": seen + ROWS * joints + 1,
             "hidden_dims": [32],
-            "output_dim": ROWS * STATE,
+            "output_dim": ROWS * joints,
         },
         "statistics.json": {
-            "observation.state": {"mean": [0.1, -0.2, 0.3], "std": [1.0, 0.5, 2.0]},
-            "action": {"mean": [0.0, 0.0, 0.0], "std": [0.02, 0.02, 0.02]},
+            "observation.state": {"mean": [0.1] * joints, "std": [0.5] * joints},
+            "action": {"mean": [0.0] * joints, "std": [0.02] * joints},
         },
     }
 
@@ -127,9 +129,11 @@ def write_files(directory: Path, files: Mapping[str, Mapping[str, Any]]) -> Path
     return directory / "policy.yaml"
 
 
-def write_component_flow(directory: Path) -> Path:
+def write_component_flow(
+    directory: Path, joints: int = STATE, camera: str = "front", size: tuple[int, int] = (48, 64)
+) -> Path:
     """A checkpoint of a :class:`ComponentFlow` with repeatable weights; the path of its YAML file."""
-    file = write_files(directory, flow_files())
+    file = write_files(directory, flow_files(joints, camera, size))
     torch.manual_seed(0)
     build_policy(file, trained=False).save_pretrained(directory)
     return file
