@@ -112,7 +112,8 @@ def live(domain_id: int) -> Iterator[Live]:
     recorder = Node("recorder", context=context, enable_rosout=False, start_parameter_services=False)
     time = ScriptedTime()
     assembler = ObservationAssembler(CONFIG, make_decoder())
-    inputs = Inputs(node, assembler, CONFIG, PARAMETERS, time)
+    inputs = Inputs(node, time)
+    inputs.feed(assembler, CONFIG, PARAMETERS)
     inputs.accepting = True
     publishers = {topic: recorder.create_publisher(class_, topic, 5) for topic, (_, class_) in TYPES.items()}
     robot = Live(node, executor, time, assembler, publishers)
