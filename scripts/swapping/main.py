@@ -25,6 +25,7 @@ from policy_ros.parameters.node import NodeParameters
 from policy_ros.ros.children import Child
 from policy_ros.ros.installation import share_directory, with_middleware_profile
 from swapping.broken import make_broken
+from swapping.fresh import write_diffusion
 from swapping.judging import Periods, Steps, judge_steps
 from swapping.report import markdown
 from swapping.witness import Unexpected, Witness
@@ -83,9 +84,11 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Swap policies on the running simulated robot, and measure.")
-    shelf = share_directory() / "checkpoints"
-    defaults = [shelf / "pick_act", shelf / "pick_flow"]
-    parser.add_argument("--policies", type=Path, nargs=2, default=defaults, help="checkpoints to swap between")
+    first = share_directory() / "checkpoints" / "pick_act"
+    parser.add_argument("--first", type=Path, default=first, help="checkpoint that runs first; default: pick_act")
+    parser.add_argument(
+        "--second", type=Path, help="checkpoint to swap it with; default: a diffusion policy that has learnt nothing"
+    )
     parser.add_argument("--swaps", type=int, default=50)
     parser.add_argument("--broken", type=int, default=20, help="swaps that must fail")
     parser.add_argument("--mode", default="blend", help="execution.mode that both can do")
@@ -108,14 +111,15 @@ class Session:
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self._random = random.Random(options.seed)
         self._options = options
-        self._policies = [path.resolve() for path in options.policies]
         outside, inside = folder / "outside", folder / "inside"
         outside.mkdir()
         inside.mkdir()
+        second = options.second or write_diffusion(options.first, inside / "diffusion")
+        self._policies = [path.resolve() for path in (options.first, second)]
         self._broken = make_broken(self._policies[0], inside, outside)
         config = share_directory() / "config"
         file = folder / "node.yaml"
-        roots = [str(path.parent) for path in self._policies] + [str(inside)]
+        roots = sorted({str(path.parent) for path in self._policies} | {str(inside)})
         values = {
             "policy.path": str(self._policies[0]),
             "policy.roots": roots,

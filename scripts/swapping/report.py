@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def markdown(result: Result) -> str:
     """Tables and a verdict."""
     options = result.options
+    second = options.second.name if options.second else "diffusion"
     lines = [
-        f"{len(result.swaps)} swaps between {' and '.join(path.name for path in options.policies)}, "
+        f"{len(result.swaps)} swaps between {options.first.name} and {second}, "
         f"{len(result.broken)} that must fail; mode {options.mode}, real-time priority {options.realtime_priority}, "
         f"{len(os.sched_getaffinity(0))} CPUs, load average {os.getloadavg()[1]:.1f}",
         "",
