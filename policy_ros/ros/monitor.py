@@ -129,11 +129,13 @@ def status_line(status: PolicyStatus) -> str:
     cause = f" ({status.hold_cause})" if status.hold_cause else ""
     acting = f"{status.active_mode} instead of {status.mode}" if status.active_mode != status.mode else status.mode
     frozen = [stream for stream, is_frozen in zip(status.streams, status.stream_frozen, strict=True) if is_frozen]
+    swap = f"  swap {status.swap_phase}: {status.swap_detail}" if status.swap_phase not in ("", "idle") else ""
     return (
         f"{STATES[status.state]}{cause}  {acting}  chunks {status.chunks}  delay {status.delay} steps  "
         f"inference {status.inference_latency * 1e3:.0f} ms  observation age {status.observation_age * 1e3:.0f} ms  "
         f"command period p99 {status.command_period_p99 * 1e3:.1f} ms  holds {status.holds}"
         + (f"  FROZEN {', '.join(frozen)}" if frozen else "")
+        + swap
     )
 
 

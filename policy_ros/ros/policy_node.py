@@ -144,7 +144,7 @@ class PolicyNode(ManagedNode):
         if "policy.prompt" in names:
             runtime.set_task(parameters.policy.prompt)
         if names & SWAPPING:
-            swapper.request(parameters)
+            swapper.request(parameters, names & SWAPPING)
 
     # Topics and services
 

@@ -87,6 +87,7 @@ class PolicyRuntime:
         self._newcomer: Newcomer | None = None
         self._changing = threading.Lock()  # of the parameters: another policy takes over on the inference thread
         self._offering = threading.RLock()  # of successors
+        self._retired: list[Policy] = []  # ran before, and are not freed yet
         self.executor = self._make_executor()
         self.set_task(parameters.policy.prompt)
         try:
@@ -335,12 +336,19 @@ class PolicyRuntime:
     def _become(self, newcomer: Newcomer) -> None:
         """It runs. On the inference thread, with the executor's lock held, so that no tick sees a half of it."""
         with self._changing:
+            self._retired.append(self.policy)  # freeing it takes long: not on this thread
             self.policy = newcomer.policy
             chosen = with_choice(self.parameters.policy, newcomer.wanted)
             self.parameters = dataclasses.replace(self.parameters, policy=chosen, cameras=newcomer.cameras)
         self._observed, self.assembler = newcomer.observed, newcomer.assembler
         self.problems = StreamProblems(self._node, self.assembler, self.inputs.topics)
         self._tick.look_through(self.assembler, self.policy.name)
+
+    def note_choice(self, chosen: PolicyParameters) -> None:
+        """The running policy is now asked for in other words."""
+        with self._changing:
+            policy = with_choice(self.parameters.policy, chosen)
+            self.parameters = dataclasses.replace(self.parameters, policy=policy)
 
     def forget_the_old(self) -> None:
         """After another policy has taken over: no samples for the one before it."""
@@ -349,6 +357,11 @@ class PolicyRuntime:
                 self._newcomer = None
             keep = self._assemblers()
         self.inputs.keep_only(keep)
+
+    def free_the_old(self) -> None:
+        """Drop the policies that ran before, on the thread that can wait for it."""
+        while self._retired:
+            self._retired.pop()
 
     def _assemblers(self) -> tuple[ObservationAssembler, ...]:
         """That in use, and that of a newcomer."""

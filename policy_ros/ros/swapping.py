@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -79,8 +79,16 @@ class PolicySwapper:
         """
         check_candidate(parameters, self._known)
 
-    def request(self, parameters: NodeParameters) -> None:
-        """Bring in the policy that ``policy.*`` names; whatever is being brought in is not wanted any more."""
+    def request(self, parameters: NodeParameters, names: Set[str]) -> None:
+        """Bring in the policy that ``policy.*`` names; whatever is being brought in is not wanted any more.
+
+        Args:
+            parameters: as they were set, and checked.
+            names: of those that were.
+        """
+        if names == {"policy.type"} and parameters.policy.path and not self.state.phase.under_way:
+            self._runtime.note_choice(parameters.policy)  # what runs is of this type, as the check has found
+            return
         wanted = describe(parameters.policy)
         self._node.get_logger().info(f"swap: loading {wanted}")
         ticket = self._tracker.begin(wanted)
@@ -147,6 +155,12 @@ class PolicySwapper:
                 failed=lambda reason: self._fail(ticket, reason),
             )
 
+    def _settle_memory(self) -> None:
+        """Free what nobody uses any more, and leave what is left out of later collections (see ``configure``)."""
+        self._runtime.free_the_old()
+        release_memory()
+        gc.freeze()
+
     # On the worker's or the inference thread, that one with the executor's lock held
 
     def _succeed(self, ticket: int) -> None:
@@ -172,10 +186,4 @@ class PolicySwapper:
         else:
             runtime.forget_the_old()
             log.info(f"swap: '{runtime.policy.name}' from {describe(running)} has taken over")
-        self._worker.submit(_settle_memory)
-
-
-def _settle_memory() -> None:
-    """Free what nobody uses any more, and leave what is left out of later collections (see ``configure``)."""
-    release_memory()
-    gc.freeze()
+        self._worker.submit(self._settle_memory)

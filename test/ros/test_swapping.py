@@ -116,7 +116,7 @@ def test_a_policy_with_a_history_and_one_with_another_camera_take_over_while_the
     assert robot.status.holds == 0, node.log
 
 
-def test_a_policy_whose_camera_sends_nothing_is_given_up_and_the_other_goes_on(start_node, robot, shelf):
+def test_fault_34_a_policy_whose_camera_sends_nothing_is_given_up_and_the_other_goes_on(start_node, robot, shelf):
     changes = {f"cameras.{CAMERA}.optional": True, "observation.activation_timeout_s": 1.0}
     node = start_node(policy__path=str(shelf / "act"), **CALM, **changes)
     node.bring_up()
@@ -153,7 +153,9 @@ def running(start_node, robot: FakeRobot, shelf: Path):
     return node
 
 
-def test_what_cannot_run_is_refused_at_once_and_the_running_policy_never_pauses(running, robot: FakeRobot, shelf: Path):
+def test_fault_34_what_cannot_run_is_refused_at_once_and_the_running_policy_never_pauses(
+    running, robot: FakeRobot, shelf: Path
+):
     epoch, first = robot.status.epoch, len(robot.statuses)
     for name, (path, expected) in AT_ONCE.items():
         reason = running.set_parameter("policy.path", str(shelf / path))
@@ -167,7 +169,7 @@ def test_what_cannot_run_is_refused_at_once_and_the_running_policy_never_pauses(
     assert {status.state for status in robot.statuses[first:]} == {PolicyStatus.RUNNING}
 
 
-def test_what_fails_while_loading_is_told_everywhere_and_the_parameter_says_what_runs(running, robot, shelf):
+def test_fault_34_what_fails_while_loading_is_told_everywhere_and_the_parameter_says_what_runs(running, robot, shelf):
     epoch, first = robot.status.epoch, len(robot.statuses)
     assert running.set_parameter("policy.path", str(shelf / "other_weights")) == "", "only loading finds it"
     wait_for(lambda: robot.status.swap_phase == "failed", SWAP_S, f"the failure\n{running.log}")

@@ -225,7 +225,7 @@ def test_what_was_learnt_of_the_old_policys_delay_is_forgotten(moving):
     ],
     ids=["raises", "another shape", "not finite"],
 )
-def test_a_successor_that_fails_leaves_everything_as_it_was(moving, answer, reason):
+def test_fault_34_a_successor_that_fails_leaves_everything_as_it_was(moving, answer, reason):
     bench = moving()
     failing = ElsewherePolicy(12, [answer])
     new = heir(bench, policy=failing)
@@ -241,7 +241,7 @@ def test_a_successor_that_fails_leaves_everything_as_it_was(moving, answer, reas
     assert failing.predictions == 1 and bench.policy.predictions > 2
 
 
-def test_a_successor_whose_mode_cannot_be_is_given_up(moving):
+def test_fault_34_a_successor_whose_mode_cannot_be_is_given_up(moving):
     bench = moving()
 
     def refuse() -> Strategy:
@@ -255,7 +255,7 @@ def test_a_successor_whose_mode_cannot_be_is_given_up(moving):
     assert bench.status.epoch == 1
 
 
-def test_a_successor_slower_than_its_own_chunk_is_given_up(moving):
+def test_fault_34_a_successor_slower_than_its_own_chunk_is_given_up(moving):
     bench = moving()
     new = heir(bench, horizon=4)
     bench.executor.succeed(new.successor)

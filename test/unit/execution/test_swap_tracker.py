@@ -39,7 +39,7 @@ def test_a_first_inference_may_be_repeated(tracker):
     assert tracker.advance(ticket, SwapPhase.TAKING_OVER)
 
 
-def test_a_failure_keeps_the_reason_until_the_next_request(tracker):
+def test_fault_34_a_failure_keeps_the_reason_until_the_next_request(tracker):
     ticket = tracker.begin("/broken")
     assert tracker.fail(ticket, "found nothing")
     assert (tracker.state.phase, tracker.state.detail) == (SwapPhase.FAILED, "/broken: found nothing")

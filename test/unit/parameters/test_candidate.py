@@ -63,21 +63,21 @@ def test_a_checkpoint_that_fits_is_let_through_without_a_network_being_made(shel
     check(shelf / "act")
 
 
-def test_directories_that_are_not_there_or_not_allowed_look_the_same_from_outside(shelf, tmp_path):
+def test_fault_34_directories_that_are_not_there_or_not_allowed_look_the_same_from_outside(shelf, tmp_path):
     assert "found nothing" in refusal(shelf / "nothing", policy__roots=[str(shelf)])
     (tmp_path / "elsewhere").mkdir()
     for path in (tmp_path / "elsewhere", tmp_path / "nowhere", shelf / ".." / "elsewhere"):
         assert "expected a path inside" in refusal(path, policy__roots=[str(shelf)])
 
 
-def test_a_link_out_of_the_roots_is_refused(shelf, spoilt, tmp_path):
+def test_fault_34_a_link_out_of_the_roots_is_refused(shelf, spoilt, tmp_path):
     roots = tmp_path / "roots"
     roots.mkdir()
     (roots / "link").symlink_to(spoilt)
     assert "links are followed" in refusal(roots / "link", policy__roots=[str(roots)])
 
 
-def test_pickles_are_refused_under_whatever_name(spoilt):
+def test_fault_34_pickles_are_refused_under_whatever_name(spoilt):
     (spoilt / "model.safetensors").write_bytes(pickle.dumps({"weights": 1}))
     assert "pickle" in refusal(spoilt)
     (spoilt / "model.safetensors").unlink()
@@ -86,26 +86,26 @@ def test_pickles_are_refused_under_whatever_name(spoilt):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1], ids=["empty", "half a length", "half a header", "one byte less"])
-def test_truncated_weights_are_refused(spoilt, kept):
+def test_fault_34_truncated_weights_are_refused(spoilt, kept):
     with (spoilt / "model.safetensors").open("r+b") as file:
         file.truncate(kept if kept >= 0 else file.seek(0, 2) - 1)
     assert "model.safetensors" in refusal(spoilt)
 
 
 @pytest.mark.parametrize("kind", ["nonesuch", None, 7, "../act", "policy_ros.policies.act.policy:ACTPolicy"])
-def test_types_that_are_not_registered_are_refused_by_name(spoilt, kind):
+def test_fault_34_types_that_are_not_registered_are_refused_by_name(spoilt, kind):
     change(spoilt, type=kind)
     assert "expected 'type' to name a registered policy" in refusal(spoilt)
 
 
-def test_a_configuration_that_is_no_json_or_has_other_options_is_refused(spoilt):
+def test_fault_34_a_configuration_that_is_no_json_or_has_other_options_is_refused(spoilt):
     change(spoilt, dim_modle=4)
     assert "dim_modle" in refusal(spoilt)
     (spoilt / "config.json").write_text("{")
     assert "expected JSON" in refusal(spoilt)
 
 
-def test_another_number_of_joints_is_refused(shelf):
+def test_fault_34_another_number_of_joints_is_refused(shelf):
     assert "expected 3 joints for the checkpoint's 'action', got 2" in refusal(
         shelf / "act", joints__names=["shoulder", "elbow"]
     )
