@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GAP_PERIODS = 5.0  # a longer one is a stop, from which the robot starts anew
+LATE_PERIODS = 1.5  # a shorter one is no hold: that is at least one period without a command
 _ROUNDING = 1e-3  # of a limit: commands are published with all their digits, but a difference of two has fewer
 
 
@@ -66,16 +67,19 @@ def judge_steps(
     max_velocity: NDArray[np.float64],
     max_acceleration: NDArray[np.float64],
     nominal_s: float,
+    holds: Sequence[tuple[float, int]] = (),
 ) -> Steps:
     """Every command against the one before it, by the nominal period, as the gate does.
 
     Args:
-        times_s: when they were published; a gap starts anew.
+        times_s: when they were published; after a gap the robot starts anew.
         rows: ``(N, A)``.
         max_velocity, max_acceleration: ``(A,)`` limits [rad/s, rad/s²].
         nominal_s: the control period.
+        holds: time [s] and count of holds so far, in the order of time; it starts anew after a hold too, however
+            short: the command before it came to rest by itself.
     """
-    breaks = np.flatnonzero(np.diff(times_s) > GAP_PERIODS * nominal_s) + 1
+    breaks = _starts(np.asarray(times_s), nominal_s, holds)
     speed = acceleration = 0.0
     beyond = 0
     for part in np.split(rows, breaks):
@@ -86,3 +90,15 @@ def judge_steps(
         )
         beyond += sum(int(np.sum(np.any(share > 1.0 + _ROUNDING, axis=1))) for share in shares)
     return Steps(speed, acceleration, beyond)
+
+
+def _starts(times: NDArray[np.float64], nominal_s: float, holds: Sequence[tuple[float, int]]) -> NDArray[np.intp]:
+    """Indices of commands before which the robot was at rest."""
+    starts = np.diff(times) > GAP_PERIODS * nominal_s
+    if holds:
+        told, counts = np.array([time for time, _ in holds]), np.array([count for _, count in holds])
+        before = np.maximum(np.searchsorted(told, times[:-1]) - 1, 0)
+        after = np.minimum(np.searchsorted(told, times[1:], side="right"), len(told) - 1)
+        late = np.diff(times) > LATE_PERIODS * nominal_s
+        starts |= late & (counts[after] > counts[before])
+    return np.flatnonzero(starts) + 1

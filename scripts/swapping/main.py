@@ -28,7 +28,7 @@ from swapping.broken import make_broken
 from swapping.fresh import write_diffusion
 from swapping.judging import Periods, Steps, judge_steps
 from swapping.report import markdown
-from swapping.witness import Unexpected, Witness
+from swapping.witness import Unexpected, Witness, stamp_s
 
 START_S = 90.0
 SWAP_S = 60.0
@@ -236,6 +236,7 @@ class Session:
             Periods.of(times, spans, dt_s) for spans in (swaps, broken, quiet)
         )
         names, gate = self._parameters.joints.names, self._parameters.gate
+        holds = [(stamp_s(status), status.holds) for status in list(self._witness.statuses)]
         for name, output in self._parameters.outputs.items():
             columns = [names.index(joint) for joint in output.joints]
             commands = [command for command in list(self._witness.commands[name]) if command.time_s >= began_s]
@@ -245,6 +246,7 @@ class Session:
                 np.asarray(gate.max_velocity)[columns],
                 np.asarray(gate.max_acceleration)[columns],
                 dt_s,
+                holds,
             )
             result.steps[name] = steps
             if steps.beyond:

@@ -130,3 +130,8 @@ class Witness:
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):  # closed while waiting
             self._executor.spin()
+
+
+def stamp_s(status: PolicyStatus) -> float:
+    """When it was published [s since the epoch]."""
+    return status.header.stamp.sec + status.header.stamp.nanosec * 1e-9
