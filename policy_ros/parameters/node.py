@@ -18,7 +18,7 @@ from policy_ros.rtc import JACOBIANS, SCHEDULES
 class PolicyParameters:
     """Which policy runs, and where."""
 
-    type: str = parameter("", "Registered name. Empty: the type in the checkpoint's config.json", dynamic=True)
+    type: str = parameter("", "Registered name. Empty: the one that the checkpoint says", dynamic=True)
     path: str = parameter(
         "",
         "Checkpoint directory or hub id; another policy takes over while the robot moves, see docs/swapping.md. Empty: "

@@ -342,7 +342,8 @@ class Policy(nn.Module, ABC):
     ) -> PolicyT:
         """The policy in a checkpoint directory whose ``config.json`` has been read, on its device.
 
-        For :func:`load_policy` alone; overridden where the network is not in ``model.safetensors``.
+        For :func:`load_policy` alone; overridden, with :meth:`check_files`, where the network is not in
+        ``model.safetensors``.
 
         Args:
             path: the directory.
@@ -356,6 +357,25 @@ class Policy(nn.Module, ABC):
         from policy_ros.policies.checkpoint import read_weights
 
         return read_weights(cls, path, config, choose_device(device), shared=shared)
+
+    @classmethod
+    def check_files(cls, path: Path, config: PolicyConfig) -> None:
+        """Refuse a checkpoint directory whose files are not all there or not whole; within milliseconds.
+
+        For a swap, which is answered before anything is loaded. Whether the network fits its configuration comes out
+        later.
+
+        Args:
+            path: the directory.
+            config: its configuration, of ``config_class``.
+
+        Raises:
+            CheckpointError: what is wrong.
+        """
+        from policy_ros.policies.checkpoint import WEIGHTS_FILE, check_weights, require_weights
+
+        require_weights(path)
+        check_weights(path / WEIGHTS_FILE)
 
     def _check_chunk(self, chunk: NDArray[np.float32]) -> None:
         wanted = (self.config.chunk_size, self.config.action_dim)

@@ -197,7 +197,7 @@ def checked_directory(path: Path) -> Path:
         raise CheckpointError(f"{path}: expected a checkpoint directory, found nothing")
     if not (path / CONFIG_FILE).exists():
         if not (path / WEIGHTS_FILE).exists():
-            _refuse_other_weights(path)
+            refuse_pickles(path)
         raise CheckpointError(f"{path}: expected a checkpoint directory with {CONFIG_FILE}, which is missing")
     return path
 
@@ -209,12 +209,26 @@ def require_weights(path: Path) -> None:
         CheckpointError: it is missing, and what is there in its place.
     """
     if not (path / WEIGHTS_FILE).exists():
-        _refuse_other_weights(path)
+        refuse_pickles(path)
         raise CheckpointError(f"{path}: expected a checkpoint directory with {WEIGHTS_FILE}, which is missing")
 
 
-def _refuse_other_weights(path: Path) -> None:
-    """Say what to do about weights of a format that is not read, if there are any."""
+def check_weights(file: Path) -> None:
+    """Refuse a file that is no safetensors, is truncated, or holds nothing; its tensors are not read.
+
+    Raises:
+        CheckpointError: what is wrong with it.
+    """
+    if not tensor_shapes(file, MAX_WEIGHTS_BYTES):
+        raise CheckpointError(f"{file}: expected the tensors of a network, got none")
+
+
+def refuse_pickles(path: Path) -> None:
+    """Say what to do about weights of a format that is not read, if there are any.
+
+    Raises:
+        CheckpointError: there are.
+    """
     found = sorted(entry.name for entry in path.iterdir())
     pickles = [name for name in found if name.endswith(PICKLE_SUFFIXES)]
     if pickles:

@@ -6,20 +6,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from policy_ros.data import ACTION, FeatureSpec
 from policy_ros.errors import CheckpointError, ConfigurationError, RegistryError, closest
-from policy_ros.policies.checkpoint import CONFIG_FILE, WEIGHTS_FILE, checked_directory, require_weights
+from policy_ros.policies.checkpoint import CONFIG_FILE, WEIGHTS_FILE, check_weights, checked_directory, refuse_pickles
 from policy_ros.policies.components.description import POLICY_FILE, is_component_policy, read_description
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.features import features_from_json
-from policy_ros.policies.files import read_json, tensor_shapes
-from policy_ros.policies.limits import MAX_WEIGHTS_BYTES
+from policy_ros.policies.files import read_json
 from policy_ros.policies.registry import POLICY_REGISTRY
-
-# The one policy whose network is not in model.safetensors, and where it is, unless its option "model" says otherwise.
-_EXPORTED, _EXPORTED_MODEL = "exported", "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -64,13 +59,25 @@ def _preview(path: Path, known: Collection[str]) -> CheckpointPreview:
     file = path / CONFIG_FILE
     values = read_json(file)
     kind = _known_type(file, values.get("type"), known)
-    _check_network(path, kind, values)
     cls = POLICY_REGISTRY.imported(kind)
     try:
         outputs = features_from_json("output_features", values.get("output_features"))
-        return CheckpointPreview(kind, outputs, None if cls is None else cls.config_class.from_dict(values))
+        config = None if cls is None else cls.config_class.from_dict(values)
     except ConfigurationError as error:
         raise CheckpointError(f"{file}: {error}") from error
+    if cls is not None and config is not None:
+        cls.check_files(path, config)
+    else:
+        _check_unknown(path)
+    return CheckpointPreview(kind, outputs, config)
+
+
+def _check_unknown(path: Path) -> None:
+    """Where the network of a plug-in is, only its code knows; but pickles are never read, and weights are whole."""
+    if (path / WEIGHTS_FILE).exists():
+        check_weights(path / WEIGHTS_FILE)
+    else:
+        refuse_pickles(path)
 
 
 def _preview_components(file: Path, known: Collection[str]) -> CheckpointPreview:
@@ -79,7 +86,7 @@ def _preview_components(file: Path, known: Collection[str]) -> CheckpointPreview
     for name in description.components:
         weights = description.weights / f"{name}.safetensors"
         if weights.exists():  # a component may have nothing to learn
-            _check_weights(weights)
+            check_weights(weights)
     return CheckpointPreview(kind, {ACTION: description.action}, None)
 
 
@@ -89,18 +96,3 @@ def _known_type(file: Path, kind: object, known: Collection[str]) -> str:
     raise RegistryError(
         f"{file}: expected 'type' to name a registered policy, got {kind!r:.80}: {closest(str(kind)[:80], known)}"
     )
-
-
-def _check_network(path: Path, kind: str, values: Mapping[str, Any]) -> None:
-    if kind == _EXPORTED:
-        name = values.get("model", _EXPORTED_MODEL)
-        if not isinstance(name, str) or not (path / name).is_file():
-            raise CheckpointError(f"{path}: expected an exported model in {name!r:.80}, found nothing")
-        return
-    require_weights(path)
-    _check_weights(path / WEIGHTS_FILE)
-
-
-def _check_weights(file: Path) -> None:
-    if not tensor_shapes(file, MAX_WEIGHTS_BYTES):
-        raise CheckpointError(f"{file}: expected the tensors of a network, got none")

@@ -84,7 +84,7 @@ def _fill_outputs(message: PolicyStatus, runtime: PolicyRuntime, execution: Exec
     names = runtime.parameters.joints.names
     clamped = dict(zip(names, execution.joint_clamped, strict=True))
     rejected = dict(zip(names, execution.joint_rejected, strict=True))
-    for output in tuple(runtime.outputs):  # none in a dry run, whose outputs nobody has checked
+    for output in runtime.outputs:  # none in a dry run, whose outputs nobody has checked
         message.outputs.append(output.name)
         message.output_clamped.append(sum(clamped[joint] for joint in output.joints))
         message.output_rejected.append(sum(rejected[joint] for joint in output.joints))

@@ -92,7 +92,7 @@ class PolicySwapper:
         wanted = describe(parameters.policy)
         self._node.get_logger().info(f"swap: loading {wanted}")
         ticket = self._tracker.begin(wanted)
-        self._runtime.turn_away()
+        self._runtime.handover.turn_away()
         self._worker.submit(lambda: self._work(ticket, parameters))
 
     def wait_until_prepared(self) -> None:
@@ -106,7 +106,7 @@ class PolicySwapper:
         self._tracker.abandon()
         with self._introducing:
             self._closed = True
-            self._runtime.turn_away()
+            self._runtime.handover.turn_away()
         self._node.destroy_guard_condition(self._ended)
 
     # On the worker's thread
@@ -142,13 +142,13 @@ class PolicySwapper:
         with self._introducing:
             if self._closed or not tracker.counts(ticket):
                 return
-            newcomer = runtime.prepare(policy, wanted)
+            newcomer = runtime.handover.prepare(policy, wanted)
         runtime.wait_for_streams_of(newcomer, lambda: tracker.counts(ticket))
         with self._introducing:
             if self._closed or not tracker.advance(ticket, SwapPhase.READY):
-                runtime.turn_away(newcomer)
+                runtime.handover.turn_away(newcomer)
                 return
-            runtime.hand_over(
+            runtime.handover.offer(
                 newcomer,
                 begun=lambda: tracker.advance(ticket, SwapPhase.TAKING_OVER),
                 done=lambda: self._succeed(ticket),
@@ -180,10 +180,10 @@ class PolicySwapper:
         self._told = state.ticket
         running = runtime.parameters.policy
         if state.phase is SwapPhase.FAILED:
-            runtime.turn_away()
+            runtime.handover.turn_away()
             log.error(f"swap failed, '{runtime.policy.name}' from {describe(running)} goes on: {state.detail}")
             self._restore(choice(running))
         else:
-            runtime.forget_the_old()
+            runtime.handover.forget_the_old()
             log.info(f"swap: '{runtime.policy.name}' from {describe(running)} has taken over")
         self._worker.submit(self._settle_memory)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policy_ros.errors import ActionError, ConfigurationError, TrainingError
+from policy_ros.errors import ActionError, CheckpointError, ConfigurationError, TrainingError
 from policy_ros.policies.base import Policy
 from policy_ros.policies.checkpoint import read_description, write_description
 from policy_ros.policies.config import PolicyConfig
@@ -70,6 +70,13 @@ class ExportedPolicy(Policy):
         policy = cls(description.config, description.normalization, graph)
         description.apply(policy)
         return policy.to(graph.device)
+
+    @classmethod
+    def check_files(cls, path: Path, config: PolicyConfig) -> None:
+        """The graph is there."""
+        assert isinstance(config, ExportedConfig)
+        if not (path / config.model).is_file():
+            raise CheckpointError(f"{path}: expected an exported model in {config.model!r:.80}, found nothing")
 
     @property
     def device(self) -> torch.device:

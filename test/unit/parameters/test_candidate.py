@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from support.checkpoints import CAMERA, JOINTS, write_act, write_flow
 
-from policy_ros.errors import PolicyRosError
+from policy_ros.errors import CheckpointError, PolicyRosError
 from policy_ros.parameters.candidate import check_candidate
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.parameters.schema import read
 from policy_ros.policies import POLICY_REGISTRY
+from policy_ros.policies.act.policy import ACTPolicy
 
 KNOWN = frozenset(POLICY_REGISTRY.names())
 
@@ -143,3 +144,46 @@ def test_fresh_weights_are_checked_by_their_name_only():
     assert "expected a checkpoint directory or hub id, got nothing" in refusal("")
     assert "'nonesuch' is not registered" in refusal("", policy__allow_untrained=True, policy__type="nonesuch")
     check("", policy__allow_untrained=True, policy__type="act")
+
+
+class ElsewherePolicy(ACTPolicy):
+    """Its network is not in ``model.safetensors``."""
+
+    name = "elsewhere"
+
+    @classmethod
+    def check_files(cls, path, config):
+        if not (path / "network.bin").exists():
+            raise CheckpointError(f"{path}: expected network.bin")
+
+
+@pytest.fixture
+def elsewhere(spoilt: Path) -> Path:
+    """A checkpoint of a plug-in's policy that reads its network by itself."""
+    (spoilt / "model.safetensors").unlink()
+    change(spoilt, type="elsewhere")
+    return spoilt
+
+
+def test_a_policy_that_reads_its_network_by_itself_says_which_files_it_needs(elsewhere, monkeypatch):
+    monkeypatch.setitem(POLICY_REGISTRY._classes, "elsewhere", ElsewherePolicy)
+    known = KNOWN | {"elsewhere"}
+    assert "expected network.bin" in refusal(elsewhere, known)
+    (elsewhere / "network.bin").write_bytes(b"weights")
+    check(elsewhere, known)
+
+
+def test_a_plug_in_whose_code_was_never_imported_may_have_its_network_anywhere_but_in_a_pickle(elsewhere):
+    known = KNOWN | {"elsewhere"}
+    check(elsewhere, known)
+    (elsewhere / "network.pt").write_bytes(pickle.dumps({}))
+    assert "never loaded" in refusal(elsewhere, known)
+
+
+def test_an_exported_model_must_be_there(spoilt):
+    values = json.loads((spoilt / "config.json").read_text())
+    kept = ("input_features", "output_features", "normalization_mapping", "chunk_size", "n_action_steps")
+    (spoilt / "config.json").write_text(json.dumps({"type": "exported", **{key: values[key] for key in kept}}))
+    assert "expected an exported model in 'model.onnx'" in refusal(spoilt)
+    (spoilt / "model.onnx").write_bytes(b"graph")
+    check(spoilt)
