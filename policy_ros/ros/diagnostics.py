@@ -55,7 +55,7 @@ def lifecycle_status(node_name: str, state: str, warnings: Sequence[str], gave_u
 def policy_status(node_name: str, runtime: PolicyRuntime, swap: SwapState) -> DiagnosticStatus:
     """Which policy runs, and what becomes of another one that was asked for; WARN if that failed."""
     path, name = runtime.parameters.policy.path, runtime.policy.name
-    values = {"policy": name, "path": path, "swap": swap.phase.value, "task": runtime.task}
+    values = {"policy": name, "path": path, "swap": swap.phase.value, "task": runtime.handover.task}
     failed = swap.phase is SwapPhase.FAILED
     told = f"swap failed: {swap.detail}" if failed else swap.phase.under_way and f"{swap.phase.value}: {swap.detail}"
     return status(f"{node_name}: policy", WARN if failed else OK, "; ".join(filter(None, (name, told))), values)

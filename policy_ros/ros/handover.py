@@ -49,6 +49,11 @@ class Handover:
         self._offering = threading.RLock()  # of successors
         self._task = ""
 
+    @property
+    def task(self) -> str:
+        """Text that goes with the observations; empty where there is none."""
+        return self._task
+
     def assemblers(self) -> tuple[ObservationAssembler, ...]:
         """That in use, and that of a newcomer."""
         newcomer, assembler = self._newcomer, self._incumbent.assembler

@@ -23,7 +23,7 @@ def status_message(runtime: PolicyRuntime, swap: SwapState, stamp: Time) -> Poli
         policy_path=runtime.parameters.policy.path,
         swap_phase=swap.phase.value,
         swap_detail=swap.detail,
-        task=runtime.task,
+        task=runtime.handover.task,
         hold_cause="" if execution.hold_cause is None else execution.hold_cause.name,
         commands_enabled=runtime.parameters.enable_commands,
         deadlines_missed=runtime.deadlines_missed,
