@@ -27,7 +27,7 @@ from policy_ros.ros.process import run_process
 from policy_ros.ros.qos import STATUS
 from policy_ros.ros.runtime import PolicyRuntime
 from policy_ros.ros.status import status_message
-from policy_ros.ros.swapping import SWAPPING, PolicySwapper
+from policy_ros.ros.swapping.swapper import SWAPPING, PolicySwapper
 from policy_ros.ros.worker import Worker
 
 SETTLED = ("unconfigured", "inactive", "active", "finalized")  # states between two transitions

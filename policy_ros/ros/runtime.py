@@ -28,16 +28,16 @@ from policy_ros.ros.clocks import SimulatedPace, SimulatedTime, StepFreeTime, wa
 from policy_ros.ros.command_topics import CommandTopics
 from policy_ros.ros.control import ControlTick
 from policy_ros.ros.gate_interventions import GateInterventions
-from policy_ros.ros.handover import Handover
 from policy_ros.ros.heartbeat import Heartbeat
-from policy_ros.ros.incumbent import Incumbent
 from policy_ros.ros.inputs import Inputs
 from policy_ros.ros.lifecycle import ManagedNode
-from policy_ros.ros.newcomer import Newcomer
 from policy_ros.ros.outputs import Output
 from policy_ros.ros.readiness import Readiness
 from policy_ros.ros.robot_description import RobotDescription
 from policy_ros.ros.stream_problems import StreamProblems
+from policy_ros.ros.swapping.handover import Handover
+from policy_ros.ros.swapping.incumbent import Incumbent
+from policy_ros.ros.swapping.newcomer import Newcomer
 from policy_ros.ros.topics import check_topics
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from policy_ros.observation import ObservationAssembler
 from policy_ros.parameters import build
 from policy_ros.parameters.node import PolicyParameters
 from policy_ros.ros.clocks import LocalTime
-from policy_ros.ros.incumbent import Incumbent
 from policy_ros.ros.inputs import Inputs
-from policy_ros.ros.newcomer import Newcomer
+from policy_ros.ros.swapping.incumbent import Incumbent
+from policy_ros.ros.swapping.newcomer import Newcomer
 
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy

@@ -12,7 +12,7 @@ from policy_ros.observation import ObservationAssembler, ObservationConfig
 from policy_ros.parameters import build
 from policy_ros.parameters.node import NodeParameters, PolicyParameters
 from policy_ros.ros.images import make_decoder
-from policy_ros.ros.newcomer import Newcomer, with_choice
+from policy_ros.ros.swapping.newcomer import Newcomer, with_choice
 
 if TYPE_CHECKING:
     from policy_ros.policies.base import Policy

@@ -19,8 +19,8 @@ from policy_ros.parameters.node import NodeParameters, PolicyParameters
 from policy_ros.parameters.policy import load_cold_policy, release_memory
 from policy_ros.ros.guarded import guarded
 from policy_ros.ros.lifecycle import ManagedNode
-from policy_ros.ros.newcomer import CHOICE, choice, describe
 from policy_ros.ros.runtime import PolicyRuntime
+from policy_ros.ros.swapping.newcomer import CHOICE, choice, describe
 from policy_ros.ros.worker import Worker
 
 if TYPE_CHECKING:
