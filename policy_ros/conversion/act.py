@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from policy_ros.conversion.directories import check_free
 from policy_ros.conversion.naming import Renaming
-from policy_ros.conversion.result import Conversion, fill, write
+from policy_ros.conversion.result import Conversion, make, write
 from policy_ros.conversion.statistics_pickle import read_arrays
 from policy_ros.conversion.torch_files import checked_tensors, read_torch_file
 from policy_ros.data import ACTION, OBSERVATION_IMAGE_PREFIX, OBSERVATION_STATE
@@ -103,12 +104,11 @@ def convert_act(source: Path, out: Path, answers: ACTAnswers, *, overwrite: bool
     try:
         tensors, notes = _rename(renaming)
         config = _config(tensors, answers)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    except (CheckpointError, ConfigurationError) as error:
+        raise type(error)(f"{path}: {error}") from error
     statistics = _statistics(path.with_name(STATISTICS), arrays, config)
     # The original adds nothing to its divisors.
-    policy = ACTPolicy(config, Normalization(config, statistics, eps=0.0))
-    fill(policy, tensors, path)
+    policy = make(ACTPolicy, config, Normalization(config, statistics, eps=0.0), tensors, path)
     return write(policy, out, notes, overwrite=overwrite)
 
 
@@ -181,7 +181,7 @@ def _statistics(path: Path, arrays: Mapping[str, Any], config: ACTConfig) -> dic
     missing = [name for name in ("qpos_mean", "qpos_std", "action_mean", "action_std") if name not in arrays]
     if missing:
         raise CheckpointError(f"{path}: expected {', '.join(missing)}, got {', '.join(arrays) or 'nothing'}")
-    vectors = {name: torch.tensor(array, dtype=torch.float32).reshape(-1) for name, array in arrays.items()}
+    vectors = {name: torch.from_numpy(array.astype(np.float32).reshape(-1)) for name, array in arrays.items()}
     for name in ("qpos_std", "action_std"):
         if not (vectors[name] > 0).all():
             raise CheckpointError(f"{path}: '{name}': expected positive numbers, got {vectors[name].min().item()}")

@@ -19,7 +19,7 @@ from torch import Tensor
 from policy_ros.conversion.directories import check_free
 from policy_ros.conversion.naming import Renaming
 from policy_ros.conversion.options import Options
-from policy_ros.conversion.result import Conversion, fill, write
+from policy_ros.conversion.result import Conversion, make, write
 from policy_ros.conversion.workspace import Workspace, read_workspace
 from policy_ros.data import ACTION, OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_IMAGE_PREFIX, OBSERVATION_STATE
 from policy_ros.errors import CheckpointError, ConfigurationError
@@ -87,8 +87,7 @@ def convert_diffusion(source: Path, out: Path, *, state: range | None = None, ov
         tensors = _rename(plan, renaming)
     except (CheckpointError, ConfigurationError) as error:
         raise type(error)(f"{source}: {error}") from error
-    policy = DiffusionPolicy(plan.config, normalization)
-    fill(policy, tensors, source)
+    policy = make(DiffusionPolicy, plan.config, normalization, tensors, source)
     weights = "averaged weights (ema_model), which the original runs with" if workspace.averaged else "weights (model)"
     return write(policy, out, (weights,), overwrite=overwrite)
 

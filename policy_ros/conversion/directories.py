@@ -11,8 +11,11 @@ from pathlib import Path
 
 from policy_ros.durable import UNFINISHED
 from policy_ros.errors import ConfigurationError
+from policy_ros.policies.checkpoint import CONFIG_FILE
+from policy_ros.policies.components.description import POLICY_FILE
 
-_OF_A_CHECKPOINT = (".json", ".safetensors", ".yaml", ".yml")
+_WEIGHTS = ".safetensors"
+_OF_A_CHECKPOINT = (_WEIGHTS, ".json", ".yaml", ".yml")
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:
@@ -32,6 +35,26 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
         raise ConfigurationError(
             f"--overwrite: {directory} holds {others[0]}, which is no part of a checkpoint; choose another directory"
         )
+    _check_single(directory)
+
+
+def _check_single(directory: Path) -> None:
+    """Refuse a directory of parameter files, and one of several checkpoints: both hold nothing but such files."""
+    inside = [path for path in directory.rglob("*") if not path.is_dir()]
+    if inside and not any(path.parent == directory and _is_of_a_policy(path) for path in inside):
+        raise ConfigurationError(
+            f"--overwrite: expected a checkpoint with {CONFIG_FILE}, {POLICY_FILE} or weights in {directory}, got a "
+            f"directory with {inside[0].name}; choose another directory"
+        )
+    further = [path for path in inside if path.parent != directory and path.name in (CONFIG_FILE, POLICY_FILE)]
+    if further:
+        raise ConfigurationError(
+            f"--overwrite: {directory} holds a further checkpoint in {further[0].parent}; choose another directory"
+        )
+
+
+def _is_of_a_policy(path: Path) -> bool:
+    return path.name in (CONFIG_FILE, POLICY_FILE) or path.suffix == _WEIGHTS
 
 
 def write_directory(directory: Path, write: Callable[[Path], None], *, overwrite: bool = False) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,10 @@ from policy_ros.conversion.directories import write_directory
 from policy_ros.errors import CheckpointError
 from policy_ros.policies.base import Policy
 from policy_ros.policies.checkpoint import check_fit, load_checkpoint
+from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.normalization import Normalization
+
+PolicyT = TypeVar("PolicyT", bound=Policy)
 
 
 @dataclass(frozen=True)
@@ -35,20 +40,26 @@ class Conversion:
     notes: tuple[str, ...] = ()
 
 
-def fill(policy: Policy, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Give a policy the tensors of an original, which must be exactly its own.
+def make(
+    cls: type[PolicyT], config: PolicyConfig, normalization: Normalization, tensors: Mapping[str, Tensor], source: Path
+) -> PolicyT:
+    """A policy with the tensors of an original, which must be exactly its own.
+
+    Nothing of the network's size is allocated before that is known: a few bytes can describe a huge one.
 
     Raises:
         CheckpointError: names or shapes differ, so that it is another variant of the network, or a value is not finite.
     """
     found = {name: (tuple(value.shape), value.is_floating_point()) for name, value in tensors.items()}
-    check_fit(
-        source, policy.state_dict(), found, policy.computed_buffers, described_in=f"the network of '{policy.name}'"
-    )
+    with torch.device("meta"):
+        expected = cls(config, normalization).state_dict()
+    check_fit(source, expected, found, cls.computed_buffers, described_in=f"the network of '{cls.name}'")
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise CheckpointError(f"{source}: '{name}': expected finite numbers, got others; the training went wrong")
+    policy = cls(config, normalization)
     policy.load_state_dict(dict(tensors), strict=False)
+    return policy
 
 
 def write(policy: Policy, out: Path, notes: tuple[str, ...], *, overwrite: bool) -> Conversion:

@@ -19,6 +19,7 @@ from policy_ros.policies.files import check_size
 from policy_ros.policies.limits import MAX_STATISTICS_BYTES
 
 _NUMBER = re.compile(r"[<>|=]?[biuf][1248]")
+_INTEGER_BITS = 64
 _ADVICE = "code is never run here; where you trust it, load it in Python and pickle a dict of plain numpy arrays"
 
 
@@ -39,7 +40,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise CheckpointError(f"{path}: expected a pickled dict of arrays, got a corrupt file: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a pickled dict of arrays, got {type(values).__name__}")
-    return {str(name): _numbers(path, name, value) for name, value in values.items()}
+    if not all(isinstance(name, str) for name in values):
+        raise CheckpointError(f"{path}: expected a pickled dict of arrays by name, got one by something else")
+    return {name: _numbers(path, name, value) for name, value in values.items()}
 
 
 class _Array:
@@ -139,11 +142,12 @@ def _check_memo(path: Path, data: bytes) -> None:
         raise CheckpointError(f"{path}: expected a pickle, got a corrupt or another file: {error}") from error
 
 
-def _numbers(path: Path, name: object, value: object) -> NDArray[Any]:
+def _numbers(path: Path, name: str, value: object) -> NDArray[Any]:
     if isinstance(value, _Array):
         value = value.array
-    if isinstance(value, bool | int | float):
+    # An integer of a pickle can be longer than any number of NumPy's.
+    if isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() < _INTEGER_BITS):
         value = np.asarray(value)
     if not isinstance(value, np.ndarray):
-        raise CheckpointError(f"{path}: '{name!s:.80}': expected numbers, got {type(value).__name__}")
+        raise CheckpointError(f"{path}: '{name:.80}': expected numbers, got {type(value).__name__}")
     return value

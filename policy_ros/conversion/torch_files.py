@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import pickle
 import re
 import zipfile
@@ -22,6 +23,10 @@ StandIn = tuple[Any, str]
 
 _UNSUPPORTED = re.compile(r"(?:GLOBAL|function|class) ([\w.]+)")
 _NAMED_IN_MESSAGE = 5
+# The same numbers can have several names in a file, each of which gets memory of its own; in a hostile one, very many.
+_MOST_NAMES_OF_A_TENSOR = 16
+# The one thing that weights_only makes of a pickle's word alone: as many zeros as it says. No tensor needs it.
+_ZEROS = b"bytearray\n"
 _ADVICE = (
     "code is never run here; where you trust it, load it with the program that wrote it and save its tensors alone: "
     "torch.save(policy.state_dict(), file)"
@@ -43,7 +48,8 @@ def read_torch_file(path: Path, stand_ins: Sequence[StandIn] = ()) -> Any:
     check_size(path, MAX_WEIGHTS_BYTES)
     packed = zipfile.is_zipfile(path)
     if packed:
-        _check_unpacked_size(path)
+        _check_packing(path)
+    _check_zeros(path)
     try:
         with torch.serialization.safe_globals(list(stand_ins)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
@@ -66,12 +72,13 @@ def checked_tensors(path: Path, values: object, what: str) -> dict[str, Tensor]:
         what: what it should be, for messages.
 
     Raises:
-        CheckpointError: it is something else, or a tensor is of a kind that safetensors do not have.
+        CheckpointError: it is something else, or a tensor is of a kind that safetensors do not have, or tensors would
+            take much more memory than the file has numbers.
     """
     if not isinstance(values, Mapping):
         raise CheckpointError(f"{path}: expected {what}, names to tensors, got {type(values).__name__}")
     tensors: dict[str, Tensor] = {}
-    total = 0
+    left = min(MAX_WEIGHTS_BYTES, _MOST_NAMES_OF_A_TENSOR * path.stat().st_size)
     for name, value in values.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             inside = (
@@ -80,23 +87,41 @@ def checked_tensors(path: Path, values: object, what: str) -> dict[str, Tensor]:
                 else type(value).__name__
             )
             raise CheckpointError(f"{path}: expected {what}, names to tensors, but {name!r:.80} is {inside}")
-        if value.layout is not torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+        unusual = value.is_quantized or value.is_complex() or value.is_meta or value.is_nested
+        if value.layout is not torch.strided or unusual:
             raise CheckpointError(f"{path}: '{name}': expected a dense tensor of numbers, got {value.layout}")
-        total += value.numel() * value.element_size()
-        if total > MAX_WEIGHTS_BYTES:  # few numbers in the file can be many in a tensor
-            raise CheckpointError(f"{path}: '{name}': expected at most {MAX_WEIGHTS_BYTES} bytes of tensors, got more")
+        left -= value.nbytes
+        if left < 0:  # few numbers in the file can be many in a tensor
+            raise CheckpointError(f"{path}: '{name}': expected tensors of about the file's size, got many times that")
         tensors[name] = value.detach()
     return tensors
 
 
-def _check_unpacked_size(path: Path) -> None:
+def _check_packing(path: Path) -> None:
+    """Refuse an archive that was packed again: torch maps it as if nothing in it were compressed."""
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: expected a file of torch.save, got a corrupt one: {error}") from error
-    if unpacked > MAX_WEIGHTS_BYTES:
-        raise CheckpointError(f"{path}: expected at most {MAX_WEIGHTS_BYTES} bytes, got {unpacked} when unpacked")
+    data = [entry for entry in entries if entry.filename.endswith("/data.pkl") or "/data/" in entry.filename]
+    compressed = [entry.filename for entry in data if entry.compress_type != zipfile.ZIP_STORED]
+    if compressed:
+        raise CheckpointError(
+            f"{path}: expected an archive as torch.save writes it, got one that compresses '{compressed[0]:.80}'; "
+            "pack it without compression (zip -0)"
+        )
+    if sum(entry.file_size for entry in data) > path.stat().st_size:
+        raise CheckpointError(f"{path}: expected a file of torch.save, got one whose parts are larger than itself")
+
+
+def _check_zeros(path: Path) -> None:
+    """Refuse what can ask for memory that the file does not have."""
+    if path.stat().st_size == 0:
+        return  # corrupt; torch says so
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(_ZEROS) >= 0:
+            raise CheckpointError(f"{path}: expected tensors and plain values, but it holds a bytearray; {_ADVICE}")
 
 
 def _what_it_wants(path: Path, stand_ins: Sequence[StandIn], error: Exception) -> str:

@@ -30,12 +30,13 @@ class _Identity(NamedTuple):
     inode: int
     size: int
     modified_ns: int
+    changed_ns: int  # who copies a file in place may keep the other time
 
     @classmethod
     def of(cls, path: Path) -> _Identity:
         real = path.resolve()
         stat = os.stat(real)
-        return cls(str(real), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        return cls(str(real), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 class Weights(Mapping[str, Tensor]):
@@ -92,10 +93,15 @@ def place(network: nn.Module, tensors: Mapping[str, Tensor], device: torch.devic
         device: of the network afterwards.
         keep: shared weights that ``tensors`` are from: the network holds on to them, and where it stays on the CPU its
             tensors are these. Otherwise they are copied.
+
+    Raises:
+        CheckpointError: a shape is another one, since the file changed after it was looked at.
     """
     own = network.state_dict(keep_vars=True)
     with torch.no_grad():
         for name, value in tensors.items():
+            if value.shape != own[name].shape:
+                raise CheckpointError(f"'{name}': expected {tuple(own[name].shape)}, got {tuple(value.shape)}")
             # The parameter stays the same object, so that one with two names stays one.
             own[name].data = value.to(device=device, dtype=own[name].dtype, non_blocking=True, copy=not keep)
     network.to(device)

@@ -13,6 +13,8 @@ from policy_ros.errors import CheckpointError
 from policy_ros.policies.files import check_size
 from policy_ros.policies.limits import MAX_YAML_BYTES
 
+_INTEGER_BITS = 64
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping with text for keys.
@@ -24,7 +26,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     check_size(path, MAX_YAML_BYTES)
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    # PyYAML stumbles over values that do not fit their tags, such as "!!bool maybe", with whatever comes up.
+    except (OSError, ValueError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise CheckpointError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a YAML mapping, got {type(values).__name__}")
@@ -64,7 +67,7 @@ def inside(directory: Path, relative: object, where: str) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, without aliases and repeated keys."""
+    """PyYAML's safe loader, without aliases, repeated keys and integers so long that no message could name them."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -78,3 +81,12 @@ class _Loader(yaml.SafeLoader):
         if not all(isinstance(key, str) for key in mapping):
             raise yaml.YAMLError(f"a key that is no text in the mapping of line {node.start_mark.line + 1}")
         return mapping
+
+    def construct_yaml_int(self, node: Any) -> int:
+        value: int = super().construct_yaml_int(node)
+        if value.bit_length() >= _INTEGER_BITS:
+            raise yaml.YAMLError(f"an integer of more than {_INTEGER_BITS} bits in line {node.start_mark.line + 1}")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)

@@ -127,8 +127,21 @@ def test_statistics_of_every_protocol_are_read(ours, tmp_path, protocol):
     torch.testing.assert_close(found["action"]["std"], torch.linspace(2, 0.1, 14))
 
 
+def test_statistics_of_another_byte_order_are_read(ours, changed, tmp_path):
+    statistics = {name: array.astype(">f8") for name, array in act_statistics(ours).items()}
+    convert_act(changed(statistics=statistics), tmp_path / "out", ANSWERS)
+    found = load_policy(tmp_path / "out", device="cpu").normalization.statistics()
+    torch.testing.assert_close(found["action"]["std"], torch.linspace(2, 0.1, 14))
+
+
 def renamed(before: str, after: str):
     return lambda weights: {name.replace(before, after): value for name, value in weights.items()}
+
+
+def huge_in_a_small_file(weights: Any) -> Any:
+    """One row or column of each matrix of layers that would take hundreds of gigabytes."""
+    layers = {f"model.transformer.encoder.layers.{layer}.linear1.weight": torch.zeros(16384, 1) for layer in range(128)}
+    return {**weights, "model.action_head.weight": torch.zeros(14, 16384), **layers}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,8 @@ def renamed(before: str, after: str):
         (lambda w: {"state_dict": w}, "'state_dict' is a mapping with model"),
         (lambda w: [1, 2], "expected the state_dict of an ACTPolicy, names to tensors, got list"),
         (lambda w: {**w, "model.action_head.bias": torch.zeros(14).to_sparse()}, "dense tensor"),
-        (lambda w: {**w, "model.action_head.bias": torch.zeros(1).expand(2**34)}, "bytes of tensors, got more"),
+        (lambda w: {**w, "model.action_head.bias": torch.zeros(1).expand(2**34)}, "of about the file's size"),
+        (huge_in_a_small_file, "does not fit the network of 'act'"),
     ],
 )
 def test_another_network_is_refused(ours, changed, tmp_path, change, match):
@@ -170,6 +184,8 @@ def test_another_network_is_refused(ours, changed, tmp_path, change, match):
             "needs the code of builtins.object|instead of numbers",
         ),
         (lambda s: s.update(example_qpos=np.array(["text"])), "'U4' instead of numbers"),
+        (lambda s: s.update(example_qpos=10**10000), "'example_qpos': expected numbers, got int"),
+        (lambda s: s.update({10**10000: 1.0}), "by name"),
         (lambda s: s.update(example_qpos="text"), "'example_qpos': expected numbers, got str"),
         (lambda s: s.update(example_qpos=Path("/")), "needs the code of pathlib"),
     ],
@@ -249,6 +265,23 @@ def test_what_is_no_checkpoint_is_never_overwritten(original, tmp_path):
     with pytest.raises(ConfigurationError, match="thesis.tex, which is no part of a checkpoint"):
         convert_act(original, tmp_path / "out", ANSWERS, overwrite=True)
     assert (tmp_path / "out" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["robot.yaml", "gate.yaml"], "expected a checkpoint with config.json"),
+        (["a/config.json", "a/model.safetensors"], "expected a checkpoint with config.json"),
+        (["config.json", "step_9/config.json"], "a further checkpoint in .*step_9"),
+    ],
+)
+def test_parameter_files_and_several_checkpoints_are_never_overwritten(original, tmp_path, names, match):
+    for name in names:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).touch()
+    with pytest.raises(ConfigurationError, match=match):
+        convert_act(original, tmp_path / "out", ANSWERS, overwrite=True)
+    assert all((tmp_path / "out" / name).exists() for name in names)
 
 
 def test_nothing_is_left_of_a_conversion_that_failed(original, tmp_path, monkeypatch):

@@ -324,6 +324,10 @@ def test_a_name_never_becomes_an_import(tmp_path, change, match):
         ("- 1\n", "a YAML mapping, got list"),
         ("model: {", "expected YAML"),
         ("[" * 5000, "expected YAML"),
+        ("a: !!bool maybe\n", "expected YAML"),
+        ("a: !!timestamp now\n", "expected YAML"),
+        ('a: !!int ""\n', "expected YAML"),
+        ("a: 0x" + "f" * 5000, "an integer of more than 64 bits in line 1"),
         ("a: " + "x" * 300_000, "at most"),
     ],
 )

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.component_policies import write_component_flow
 
+from policy_ros.errors import CheckpointError
 from policy_ros.policies import build_policy, load_policy
 from policy_ros.policies.weights import Weights, _held, place
 
@@ -69,6 +70,25 @@ def test_a_file_that_was_written_anew_is_read_anew(file):
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     assert Weights.of(file, shared=True)["weight"].sum() == 0
     assert first["weight"].sum() == 15
+
+
+def test_a_file_that_was_overwritten_in_place_with_its_time_kept_is_read_anew(file):
+    """As ``cp -p`` and ``rsync --inplace`` do, of a file of the same size and time."""
+    first = Weights.of(file, shared=True)
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    other = file.with_name("other.safetensors")
+    save_file({"weight": torch.zeros(2, 3), "bias": torch.ones(2)}, other)
+    with file.open("r+b") as stream:
+        stream.write(other.read_bytes())
+    os.utime(file, ns=times)
+    assert Weights.of(file, shared=True)["weight"].sum() == 0
+    assert first["weight"].sum() == 15
+
+
+def test_a_tensor_of_another_shape_is_never_placed(file):
+    weights = Weights.of(file, shared=True)
+    with pytest.raises(CheckpointError, match=r"'weight': expected \(2, 4\), got \(2, 3\)"):
+        place(torch.nn.Linear(4, 2), weights, torch.device("cpu"), keep=[weights])
 
 
 def test_a_link_names_the_same_file(file, tmp_path):
