@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from policy_ros.execution.gate.clamp import stopping_speed
+from policy_ros.execution.gate.joint import UNLIMITED, braked
 from policy_ros.execution.gate.limits import GateLimits
 from policy_ros.execution.gate.motion import Motion
 
@@ -17,7 +17,6 @@ Array = NDArray[np.float64]
 LONGEST_RAMP_S = 1.0
 _AT_REST = 1e-6  # slower than this [rad/s, m/s] needs no ramp
 _ROUNDING = 1e-6  # of a number of rows
-_HUGE = 1e150  # stands for an infinite limit
 
 
 def ramp_down(motion: Motion, limits: GateLimits, dt: float) -> Array:
@@ -51,17 +50,20 @@ def longest_ramp_s(limits: GateLimits) -> float:
 
 
 def _reach(limits: GateLimits, dt: float) -> Array:
-    reach: Array = np.minimum(np.asarray(limits.max_acceleration) * dt, _HUGE)
+    reach: Array = np.minimum(np.asarray(limits.max_acceleration) * dt, UNLIMITED)
     return reach
 
 
 def _before_limits(velocities: Array, position: Array, limits: GateLimits, reach: Array, dt: float) -> Array:
     """The same rows for joints that stop at their position limits; one that is outside goes no further."""
-    lower = np.maximum(limits.lower + limits.margin, -_HUGE)
-    upper = np.minimum(limits.upper - limits.margin, _HUGE)
-    rows = np.empty_like(velocities)
-    for index, velocity in enumerate(velocities):
-        rooms = np.maximum(np.stack((upper - position, position - lower)), 0.0)
-        ahead, back = stopping_speed(rooms, reach, dt)
-        rows[index] = position = position + np.minimum(np.maximum(velocity, -back), ahead) * dt
-    return rows
+    lower = np.maximum(limits.lower + limits.margin, -UNLIMITED)
+    upper = np.minimum(limits.upper - limits.margin, UNLIMITED)
+    limits_of = list(zip(lower.tolist(), upper.tolist(), reach.tolist(), strict=True))
+    rows, places = [], position.tolist()
+    for row in velocities.tolist():
+        places = [
+            place + braked(velocity, high - place, place - low, change, dt) * dt
+            for place, velocity, (low, high, change) in zip(places, row, limits_of, strict=True)
+        ]
+        rows.append(places)
+    return np.array(rows)

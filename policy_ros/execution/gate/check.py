@@ -91,13 +91,13 @@ class Gate:
             return self._refuse_all(len(rows), *fault)
         wanted = np.asarray(rows, dtype=np.float64)
         allowed = self._clamp(wanted, self.reference(previous, measured), dt)
-        if not np.isfinite(allowed).all():  # cannot be; but nothing that is not finite ever leaves here
+        if not _all(np.isfinite(allowed)):  # cannot be; but nothing that is not finite ever leaves here
             return self._refuse_all(len(rows), HoldCause.INTERNAL_ERROR, "the gate computed no number", self._nobody)
         moved = np.abs(allowed - wanted)
         changed = moved > _ROUNDING
-        allowed = np.where(moved > _SAME, allowed, wanted)
+        np.copyto(allowed, wanted, where=moved <= _SAME)
         refused = changed & self._reject if self._rejects else None
-        if refused is None or not refused.any():
+        if refused is None or not _any(refused):
             return GateResult(allowed, changed)
         return self._refuse_from(int(np.argmax(np.any(refused, axis=1))), wanted, allowed, changed, refused)
 
@@ -116,7 +116,7 @@ class Gate:
         if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != size:
             return HoldCause.INVALID_ACTION, f"expected rows of {size} joints, got shape {rows.shape}", self._nobody
         finite = np.isfinite(rows)
-        if not finite.all():
+        if not _all(finite):
             bad = ~finite
             return HoldCause.NON_FINITE_ACTION, f"expected finite actions, got {rows[bad][0]}", np.any(bad, axis=0)
         if measured is not None and np.shape(measured) != (size,):
@@ -136,7 +136,7 @@ class Gate:
                 continue
             distance = np.abs(row - reference)  # NaN where a joint is not measured: compares as within the limit
             beyond = distance > self.limits.max_jump
-            if beyond.any():
+            if _any(beyond):
                 joint = int(np.argmax(beyond))
                 detail = (
                     f"{self.limits.names[joint]}: expected at most {self.limits.max_jump[joint]:.4g} from the {label} "
@@ -164,3 +164,13 @@ class Gate:
         )
         kept = allowed[:first] if first > 0 else None
         return GateResult(kept, changed[:first], len(wanted) - first, refused[first], HoldCause.LIMIT, detail)
+
+
+def _any(flags: NDArray[np.bool_]) -> bool:
+    """As ``flags.any()``, which takes ten times as long for a few flags."""
+    return bool(np.count_nonzero(flags))
+
+
+def _all(flags: NDArray[np.bool_]) -> bool:
+    """As ``flags.all()``, likewise."""
+    return bool(np.count_nonzero(flags) == flags.size)

@@ -44,14 +44,14 @@ class Motion:
         asked = row if wanted is None else np.asarray(wanted, dtype=np.float64)
         velocity, course = (row - self.position) / dt, (asked - self.wanted) / dt
         unknown = np.isnan(self.position)
-        if unknown.any():
+        if np.count_nonzero(unknown):
             velocity, course = np.where(unknown, 0.0, velocity), np.where(unknown, 0.0, course)
         return Motion(row, velocity, (velocity - self.velocity) / dt, asked, course)
 
     def known_from(self, row: Array) -> Motion:
         """The same, where a joint of which nothing is known stands at ``row`` ``(A,)``."""
         unknown = np.isnan(self.position)
-        if not unknown.any():
+        if not np.count_nonzero(unknown):
             return self
         position, wanted = np.where(unknown, row, self.position), np.where(unknown, row, self.wanted)
         return Motion(position, self.velocity, self.acceleration, wanted, self.course)

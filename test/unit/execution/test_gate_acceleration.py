@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from policy_ros.execution import Gate, GateLimits, HoldCause, Motion
-from policy_ros.execution.gate.clamp import stopping_speed
+from policy_ros.execution.gate.joint import stopping_speed
 
 DT = 0.02
 SPEED, ACCELERATION = 2.0, 10.0
@@ -180,8 +180,7 @@ def test_the_stopping_speed_is_the_largest_that_stops_in_time(distance: float) -
             speed = max(0.0, speed - reach)
         return way
 
-    speed = float(stopping_speed(np.array([distance]), np.array([reach]), DT)[0])
-    assert covered(speed) == pytest.approx(distance, abs=1e-9)
+    assert covered(stopping_speed(distance, reach, DT)) == pytest.approx(distance, abs=1e-9)
 
 
 def test_joints_without_a_limit_are_not_slowed_by_those_with_one() -> None:
