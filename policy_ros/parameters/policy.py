@@ -180,5 +180,8 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+        # The pinned copies of weights, which torch would keep for later; older versions have no way to say so.
+        with suppress(AttributeError):
+            torch.accelerator.empty_host_cache()
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)

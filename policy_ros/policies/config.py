@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from policy_ros.data import ACTION, OBSERVATION_ENVIRONMENT_STATE, OBSERVATION_STATE, FeatureSpec, FeatureType
 from policy_ros.errors import ConfigurationError, closest
 from policy_ros.policies.features import feature_type, features_from_json, features_to_json
-from policy_ros.policies.limits import MAX_HORIZON, MAX_OBS_STEPS, check_range
+from policy_ros.policies.limits import MAX_HORIZON, MAX_OBS_STEPS, MAX_OBSERVATION_VALUES, check_range
 from policy_ros.policies.modes import NormalizationMode
 
 # Keys that LeRobot keeps about training and publishing. They do not change what the network computes, so they are
@@ -69,6 +70,8 @@ class PolicyConfig:
             if spec.type is FeatureType.ACTION:
                 raise ConfigurationError(f"input_features: '{key}' is of type ACTION, which only an output can be")
         check_range("n_obs_steps", self.n_obs_steps, 1, MAX_OBS_STEPS)
+        values = self.n_obs_steps * sum(math.prod(spec.shape) for spec in self.observed_features.values())
+        check_range("values in an observation (input_features, n_obs_steps)", values, 0, MAX_OBSERVATION_VALUES)
         check_range("chunk_size", self.chunk_size, 1, MAX_HORIZON)
         check_range("n_action_steps", self.n_action_steps, 1, self.chunk_size)
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from policy_ros.errors import CheckpointError
-from policy_ros.policies.limits import MAX_JSON_BYTES
+from policy_ros.policies.limits import MAX_HEADER_BYTES, MAX_JSON_BYTES
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 PICKLE_ADVICE = "pickles can run code and are never loaded; convert it on a trusted machine with 'policy-ros convert'"
@@ -78,8 +78,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 @contextmanager
 def _open(path: Path, limit_bytes: int) -> Iterator[Any]:
     check_size(path, limit_bytes)
-    if _is_pickle(path):
-        raise CheckpointError(f"{path}: expected safetensors, got a pickle; {PICKLE_ADVICE}")
+    _check_head(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
@@ -89,15 +88,20 @@ def _open(path: Path, limit_bytes: int) -> Iterator[Any]:
         ) from error
 
 
-def _is_pickle(path: Path) -> bool:
-    """Whether a file starts as ``torch.save`` or ``pickle`` would start it."""
+def _check_head(path: Path) -> None:
+    """Refuse what starts as ``torch.save`` or ``pickle`` would start it, and headers that take seconds to look through.
+
+    Safetensors start with the length of their header in 8 bytes, then comes its opening brace.
+    """
     with path.open("rb") as raw:
         head = raw.read(9)
-    if head.startswith(_ZIP_MAGIC):
-        return True
-    # safetensors start with the length of their header in 8 bytes, which can look like a pickle's first two, and then
-    # the header's opening brace.
-    return len(head) == 9 and head[:1] == _PICKLE_MAGIC and head[1] in _PICKLE_PROTOCOLS and head[8:] != b"{"
+    # The length can look like a pickle's first two bytes.
+    pickled = len(head) == 9 and head[:1] == _PICKLE_MAGIC and head[1] in _PICKLE_PROTOCOLS and head[8:] != b"{"
+    if pickled or head.startswith(_ZIP_MAGIC):
+        raise CheckpointError(f"{path}: expected safetensors, got a pickle; {PICKLE_ADVICE}")
+    length = int.from_bytes(head[:8], "little")
+    if head[8:] == b"{" and length > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path}: expected a header of at most {MAX_HEADER_BYTES} bytes, got {length}")
 
 
 def check_size(path: Path, limit_bytes: int) -> None:

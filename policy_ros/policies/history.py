@@ -28,6 +28,8 @@ class ObservationHistory:
 
     def add(self, observation: Mapping[str, Array]) -> None:
         """Append the newest; at the start of an episode it stands for those before it."""
+        if self._steps > 1:  # whoever observes may write the next observation into the same arrays
+            observation = {key: value.copy() for key, value in observation.items()}
         self._seen.extend([observation] * (1 if self._seen else self._steps))
 
     def recall(self) -> Mapping[str, Array]:

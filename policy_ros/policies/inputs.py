@@ -79,7 +79,8 @@ def image_to_float(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _stacked(key: str, arrays: Sequence[Array]) -> Array:
     if len(arrays) == 1:
-        return arrays[0][np.newaxis]  # a view: live images are large
+        # Mostly a view, since live images are large; torch takes no array that runs backwards, as a flipped image does.
+        return np.ascontiguousarray(arrays[0])[np.newaxis]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
         listed = ", ".join(map(str, sorted(shapes)))
@@ -105,4 +106,4 @@ def _array(key: str, value: object, spec: FeatureSpec, steps: int | None) -> Arr
     sides = value.shape[-2:] if visual else ()
     if not kind or value.shape != shape or not all(1 <= side <= MAX_IMAGE_SIDE for side in sides):
         raise ObservationError(f"observation '{key}': expected {wanted}, got {value.shape} {value.dtype}")
-    return value
+    return value if visual else value.astype(np.float32, copy=False)

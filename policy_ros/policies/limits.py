@@ -9,11 +9,14 @@ MAX_JSON_BYTES = 4 * 2**20
 MAX_YAML_BYTES = 256 * 2**10
 MAX_STATISTICS_BYTES = 64 * 2**20
 MAX_WEIGHTS_BYTES = 64 * 2**30
+MAX_HEADER_BYTES = 8 * 2**20  # of a file of weights: names and shapes of some 60 000 tensors
 
 MAX_FEATURES = 64
 MAX_VECTOR_LENGTH = 4096
 MAX_IMAGE_SIDE = 4096
 MAX_OBS_STEPS = 64
+MAX_OBSERVATION_VALUES = 2**27  # of all features and steps together, such as 21 pictures in full HD
+MAX_DRAWN_VALUES = 2**27  # that one inference draws, or has in memory of what it drew
 MAX_PROMPT_BYTES = 4096
 MAX_HORIZON = 4096
 MAX_LAYERS = 128

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -11,7 +12,16 @@ from policy_ros.data import FeatureType
 from policy_ros.errors import ConfigurationError
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.diffusion.unet import FINAL_GROUPS
-from policy_ros.policies.limits import MAX_HORIZON, MAX_IMAGE_SIDE, MAX_LAYERS, MAX_OBS_STEPS, MAX_WIDTH, check_range
+from policy_ros.policies.limits import (
+    MAX_DRAWN_VALUES,
+    MAX_HORIZON,
+    MAX_IMAGE_SIDE,
+    MAX_LAYERS,
+    MAX_OBS_STEPS,
+    MAX_OBSERVATION_VALUES,
+    MAX_WIDTH,
+    check_range,
+)
 from policy_ros.policies.modes import NormalizationMode
 from policy_ros.policies.nn.keypoint_encoder import ResNetName
 from policy_ros.policies.nn.noise_schedule import BetaSchedule
@@ -187,6 +197,9 @@ class DiffusionConfig(PolicyConfig):
                 raise ConfigurationError(
                     f"{name}: expected height and width from 1 to {MAX_IMAGE_SIDE}, got {list(size)}"
                 )
+        if self.resize_shape is not None:
+            values = 3 * math.prod(self.resize_shape) * len(self.image_features) * self.n_obs_steps
+            check_range("values in resized images (resize_shape, n_obs_steps)", values, 0, MAX_OBSERVATION_VALUES)
         if not 0.0 < self.crop_ratio <= 1.0:
             raise ConfigurationError(f"crop_ratio: expected more than 0 and at most 1, got {self.crop_ratio}")
         check_range("spatial_softmax_num_keypoints", self.spatial_softmax_num_keypoints, 1, MAX_WIDTH)
@@ -223,6 +236,8 @@ class DiffusionConfig(PolicyConfig):
     def _check_noise(self) -> None:
         check_range("num_train_timesteps", self.num_train_timesteps, 1, _MAX_TIMESTEPS)
         check_range("num_inference_steps", self.denoising_steps, 1, self.num_train_timesteps)
+        drawn = math.prod(self.noise_shape)
+        check_range("values of noise (num_inference_steps, horizon, action)", drawn, 1, MAX_DRAWN_VALUES)
         if self.noise_scheduler_type == "DDIM" and self.beta_schedule not in _DDIM_SCHEDULES:
             raise ConfigurationError(
                 f"beta_schedule: expected one of {', '.join(_DDIM_SCHEDULES)} with DDIM, got {self.beta_schedule}"

@@ -49,6 +49,10 @@ class OnnxGraph:
             raise CheckpointError(
                 f"{path}: expected an ONNX graph, got {' '.join(str(error).split())[:300]}"
             ) from error
+        if self.device.type == "cuda" and _CUDA not in self._session.get_providers():
+            raise ConfigurationError(  # ONNX Runtime itself goes on on the CPU, with a line on stderr
+                f"device: ONNX Runtime cannot use '{self.device}' here: its CUDA or cuDNN is missing or another version"
+            )
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
 

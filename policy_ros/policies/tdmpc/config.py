@@ -11,7 +11,7 @@ from typing import ClassVar
 from policy_ros.data import FeatureType
 from policy_ros.errors import ConfigurationError
 from policy_ros.policies.config import PolicyConfig
-from policy_ros.policies.limits import MAX_HORIZON, MAX_LAYERS, MAX_WIDTH, check_range
+from policy_ros.policies.limits import MAX_DRAWN_VALUES, MAX_HORIZON, MAX_LAYERS, MAX_WIDTH, check_range
 from policy_ros.policies.modes import NormalizationMode
 from policy_ros.policies.nn.strided_conv import feature_map_size
 
@@ -190,7 +190,11 @@ class TDMPCConfig(PolicyConfig):
     def _check_planner(self) -> None:
         if not self.use_mpc:
             return
-        check_range("n_elites", self.n_elites, 1, self.n_gaussian_samples + self.n_pi_samples)
+        samples = self.n_gaussian_samples + self.n_pi_samples
+        check_range("n_elites", self.n_elites, 1, samples)
+        widest = max(self.latent_dim + self.action_dim, self.mlp_dim, self.q_ensemble_size)
+        check_range("values that a plan draws (horizon, n_…_samples)", math.prod(self.noise_shape), 1, MAX_DRAWN_VALUES)
+        check_range("values of all trajectories (n_…_samples, mlp_dim)", samples * widest, 1, MAX_DRAWN_VALUES)
         if self.max_std < self.min_std:
             raise ConfigurationError(f"max_std: expected at least min_std={self.min_std}, got {self.max_std}")
         if self.uncertainty_regularizer_coeff and self.q_ensemble_size == 1:

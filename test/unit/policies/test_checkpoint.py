@@ -237,6 +237,13 @@ def test_fault_14_a_pickle_in_disguise_is_refused_and_never_runs(saved, tmp_path
     assert not trace.exists()
 
 
+def test_a_header_that_would_take_seconds_to_look_through_is_refused(saved):
+    names = ",".join(f'"{index:032}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for index in range(100_000))
+    header = f"{{{names}}}".encode()
+    (saved / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    refuse(saved, "expected a header of at most 8388608 bytes, got 8400001")
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "last.ckpt", "policy.pkl"])
 def test_fault_14_a_directory_with_pickles_only_is_refused_and_they_never_run(saved, tmp_path, name):
     trace = tmp_path / "trace"

@@ -76,6 +76,10 @@ def test_bookkeeping_of_training_is_read_past(options):
         ({"input_features": {"a": {"type": "VISUAL", "shape": [480, 640, 3]}}}, r"expected \(3, height, width\)"),
         ({"input_features": {"a": {"type": "STATE", "shape": [2.5]}}}, "list of integers"),
         ({"input_features": {"a": {"type": "STATE"}}}, r"expected \{type, shape\}"),
+        (
+            {"input_features": {f"c{n}": {"type": "VISUAL", "shape": [3, 4096, 4096]} for n in range(3)}},
+            r"values in an observation \(.*\): expected a value from 0 to 134217728, got 150994944",
+        ),
         ({"input_features": [1]}, "input_features: expected at most 64 features"),
         ({"output_features": {"torque": {"type": "ACTION", "shape": [2]}}}, "expected 'action' of type ACTION"),
     ],

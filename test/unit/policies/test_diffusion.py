@@ -302,6 +302,17 @@ def test_it_learns_to_follow_what_it_observes() -> None:
         ({"horizon": 2}, "horizon: expected a value from 3"),
         ({"n_action_steps": 7}, "n_action_steps: expected a value from 1 to 6"),
         ({"num_inference_steps": 21}, "num_inference_steps: expected a value from 1 to 20"),
+        (
+            {
+                "noise_scheduler_type": "DDPM",
+                "num_train_timesteps": 10000,
+                "num_inference_steps": 10000,
+                "horizon": 4096,
+                "output_features": {"action": {"type": "ACTION", "shape": [8]}},
+            },
+            "values of noise",
+        ),
+        (with_cameras(resize_shape=[4096, 4096]), "values in resized images"),
         ({"noise_scheduler_type": "PNDM"}, "noise_scheduler_type"),
         ({"prediction_type": "v_prediction"}, "prediction_type"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule: expected one of .* with DDIM"),

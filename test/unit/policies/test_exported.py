@@ -16,6 +16,7 @@ from support.exported import HORIZON, IMAGE, expected, onnx_model, options, writ
 
 from policy_ros.errors import CheckpointError, ConfigurationError, TrainingError
 from policy_ros.policies import load_policy, make_policy
+from policy_ros.policies.exported.graph import open_graph
 from policy_ros.policies.relative import RelativeActions
 
 onnx = pytest.importorskip("onnx")
@@ -213,6 +214,24 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigurationError, match=rf"pip install 'policy_ros\[{extra}\]'"):
         load_policy(tmp_path, device="cpu")
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_not_replaced_by_the_cpu(tmp_path: Path, monkeypatch):
+    """It would only write a line to stderr, where its CUDA libraries are missing."""
+    import onnxruntime
+
+    write_onnx(tmp_path)
+    whole = onnxruntime.InferenceSession
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, providers: whole(path, options, providers=providers[-1:]),
+    )
+    with pytest.raises(ConfigurationError, match="ONNX Runtime cannot use 'cuda'"):
+        open_graph(tmp_path / "model.onnx", "cuda")
 
 
 def test_an_openvino_model_needs_its_weights(tmp_path: Path):

@@ -7,7 +7,7 @@ import torch
 
 from policy_ros.data import FeatureSpec, FeatureType
 from policy_ros.errors import ObservationError
-from policy_ros.policies.inputs import check, image_to_float, rename
+from policy_ros.policies.inputs import check, image_to_float, rename, stack
 
 FEATURES = {
     "observation.state": FeatureSpec(FeatureType.STATE, (2,)),
@@ -49,6 +49,15 @@ def test_an_image_of_any_size_passes():
 def test_a_wrong_array_is_refused_by_name(key, value, message):
     with pytest.raises(ObservationError, match=f"'{key}'.*{message}"):
         check(observation(**{key: value}), FEATURES, None)
+
+
+def test_arrays_that_torch_cannot_take_become_ones_that_it_can():
+    """A picture with its channels reversed, and numbers as they come from a network."""
+    picture = np.arange(192, dtype=np.uint8).reshape(3, 8, 8)
+    state = np.array([1.0, 2.0], ">f8")
+    batch = stack([check({"observation.state": state, "observation.images.top": picture[::-1]}, FEATURES, None)])
+    assert torch.tensor(batch["observation.state"]).tolist() == [[1.0, 2.0]]
+    assert torch.equal(torch.tensor(batch["observation.images.top"])[0], torch.tensor(picture).flip(0))
 
 
 def test_a_missing_feature_is_named():

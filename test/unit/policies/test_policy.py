@@ -14,6 +14,7 @@ from policy_ros.data import FeatureSpec, FeatureType, Observation
 from policy_ros.errors import ActionError, ConfigurationError, ObservationError
 from policy_ros.policies.base import Policy
 from policy_ros.policies.config import PolicyConfig
+from policy_ros.policies.history import ObservationHistory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,15 @@ def test_the_history_grows_while_the_queue_is_served():
     policy = echo(n_obs_steps=2, n_action_steps=3)
     actions = [policy.select_action(state(value)).tolist() for value in (1.0, 2.0, 3.0, 4.0)]
     assert actions[2] == [1, 1, 1] and actions[3] == [3, 4, 2]
+
+
+def test_the_history_is_safe_from_whoever_reuses_an_array():
+    history = ObservationHistory(2)
+    array = np.zeros(3, np.float32)
+    history.add({"observation.state": array})
+    array += 1.0
+    history.add({"observation.state": array})
+    np.testing.assert_array_equal(history.recall()["observation.state"], [[0.0] * 3, [1.0] * 3])
 
 
 def test_predict_takes_the_history_with_a_leading_axis():

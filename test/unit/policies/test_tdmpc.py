@@ -361,6 +361,8 @@ def test_relative_actions_are_refused():
         ({"q_ensemble_size": 1}, "uncertainty_regularizer_coeff: expected 0"),
         ({"min_std": 3.0}, "max_std: expected at least min_std"),
         ({"n_gaussian_samples": 0}, "n_gaussian_samples: expected"),
+        ({"n_gaussian_samples": 2**20, "horizon": 4096}, "values that a plan draws"),
+        ({"n_gaussian_samples": 2**20, "mlp_dim": 16384}, "values of all trajectories"),
         ({"discount": 1.5}, "discount: expected a value from 0"),
         ({"normalization_mapping": {"ACTION": "MEAN_STD"}}, "expected MIN_MAX"),
         ({"input_features": {IMAGE: {"type": "VISUAL", "shape": [3, 48, 64]}}}, "expected a square image, got 48x64"),
