@@ -312,7 +312,7 @@ def test_it_learns_to_follow_what_it_observes() -> None:
             },
             "values of noise",
         ),
-        (with_cameras(resize_shape=[4096, 4096]), "values in resized images"),
+        (with_cameras(resize_shape=[4096, 4096], n_obs_steps=3), "values in resized images"),
         ({"noise_scheduler_type": "PNDM"}, "noise_scheduler_type"),
         ({"prediction_type": "v_prediction"}, "prediction_type"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule: expected one of .* with DDIM"),
