@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,21 +163,3 @@ def _features_of(parameters: NodeParameters) -> Features:
         "input_features": inputs,
         "output_features": {ACTION: FeatureSpec(FeatureType.ACTION, (len(parameters.joints.names),))},
     }
-
-
-def release_memory() -> None:
-    """Give memory of dropped policies back to the system, that of the GPU too.
-
-    Where most objects were frozen (``gc.freeze``) this takes a few milliseconds, and the interpreter is free meanwhile.
-    """
-    torch = sys.modules.get("torch")  # importing it only for this would delay the end of a process that never did
-    if torch is None:
-        return
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        # The pinned copies of weights, which torch would keep for later; older versions have no way to say so.
-        with suppress(AttributeError):
-            torch.accelerator.empty_host_cache()
-    with suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)

@@ -17,12 +17,13 @@ from policy_ros.errors import ConfigurationError
 from policy_ros.execution import ExecutionStatus, HoldCause
 from policy_ros.msg import ActionChunk, PolicyStatus
 from policy_ros.parameters.node import NodeParameters
-from policy_ros.parameters.policy import load_policy_for, release_memory
+from policy_ros.parameters.policy import load_policy_for
 from policy_ros.ros.declare import DeclaredParameters
 from policy_ros.ros.diagnostics import diagnostic_array, lifecycle_status, policy_status, runtime_diagnostics
 from policy_ros.ros.guarded import guarded, guarded_service
 from policy_ros.ros.lifecycle import ManagedNode
 from policy_ros.ros.managed_process import run_managed
+from policy_ros.ros.memory import release_memory
 from policy_ros.ros.process import run_process
 from policy_ros.ros.qos import STATUS
 from policy_ros.ros.runtime import PolicyRuntime

@@ -16,9 +16,10 @@ from policy_ros.errors import PolicyRosError
 from policy_ros.execution import SwapPhase, SwapState, SwapTracker
 from policy_ros.parameters.candidate import check_candidate
 from policy_ros.parameters.node import NodeParameters, PolicyParameters
-from policy_ros.parameters.policy import load_cold_policy, release_memory
+from policy_ros.parameters.policy import load_cold_policy
 from policy_ros.ros.guarded import guarded
 from policy_ros.ros.lifecycle import ManagedNode
+from policy_ros.ros.memory import release_memory
 from policy_ros.ros.runtime import PolicyRuntime
 from policy_ros.ros.swapping.newcomer import CHOICE, choice, describe
 from policy_ros.ros.worker import Worker
