@@ -34,6 +34,7 @@ START_S = 90.0
 SWAP_S = 60.0
 SETTLE_S = 1.0  # after a swap, before memory is read: the old policy is freed by a thread that stands back
 PAUSE_S = (0.3, 2.0)  # between two swaps, at random
+GROWTH = 1.05  # of resident memory after a swap back: what an inference takes for itself comes and goes
 
 
 @dataclass
@@ -179,6 +180,8 @@ class Session:
             swap = self._swap(target)
             swap.memory_mb = self._settled_memory()
             result.swaps.append(swap)
+            if target == self._policies[0] and swap.memory_mb > GROWTH * result.first_mb:
+                result.problems.append(f"{swap.memory_mb:.0f} MB after swap {len(result.swaps)}")
             return
         kinds = list(self._broken)
         wrong = kinds[len(result.broken) % len(kinds)]
