@@ -11,17 +11,18 @@ from torch import Tensor
 
 from policy_ros.conversion.directories import check_free, write_directory
 from policy_ros.conversion.result import Conversion
-from policy_ros.conversion.torch_files import checked_tensors, read_torch_file
+from policy_ros.conversion.torch_files import check_finite, checked_tensors, read_torch_file
 from policy_ros.errors import CheckpointError
 from policy_ros.policies.components.description import POLICY_FILE
-from policy_ros.policies.files import PICKLE_SUFFIXES, check_size, write_tensors
-from policy_ros.policies.limits import MAX_STATISTICS_BYTES
+from policy_ros.policies.files import PICKLE_SUFFIXES, check_size, tensor_shapes, write_tensors
+from policy_ros.policies.limits import MAX_STATISTICS_BYTES, MAX_WEIGHTS_BYTES
 
 _DESCRIPTIONS = (".json", ".yaml", ".yml")
+_SAFE = ".safetensors"
 
 
 def convert_components(source: Path, out: Path, *, overwrite: bool = False) -> Conversion:
-    """Convert each ``{component}.pt``; YAML and JSON files are taken along.
+    """Convert each ``{component}.pt``; YAML, JSON and safetensors files, of statistics for example, are taken along.
 
     Args:
         source: a directory with such files, or one such file.
@@ -40,9 +41,10 @@ def convert_components(source: Path, out: Path, *, overwrite: bool = False) -> C
     if not pickles:
         raise CheckpointError(f"{source}: expected files like encoder.pt, found none of {', '.join(PICKLE_SUFFIXES)}")
     converted = {_safe_name(file.relative_to(directory)): _tensors(file) for file in pickles}
-    if len(converted) != len(pickles):
+    along = [file for file in inside if file.suffix in (*_DESCRIPTIONS, _SAFE) and file.is_file()]
+    safe = {file.relative_to(directory) for file in along if file.suffix == _SAFE}
+    if len(converted) != len(pickles) or safe & converted.keys():
         raise CheckpointError(f"{source}: expected one file for each component, got two that differ in their ending")
-    along = [file for file in inside if file.suffix in _DESCRIPTIONS and file.is_file()] if source.is_dir() else []
 
     def write(target: Path) -> None:
         _copy(along, directory, target)
@@ -56,16 +58,21 @@ def convert_components(source: Path, out: Path, *, overwrite: bool = False) -> C
 
 
 def _safe_name(file: Path) -> Path:
-    return file.with_suffix(".safetensors")
+    return file.with_suffix(_SAFE)
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:
-    return checked_tensors(file, read_torch_file(file), "the state_dict of a component")
+    tensors = checked_tensors(file, read_torch_file(file), "the state_dict of a component")
+    check_finite(file, tensors)
+    return tensors
 
 
 def _copy(files: Sequence[Path], directory: Path, target: Path) -> None:
     for file in files:
-        check_size(file, MAX_STATISTICS_BYTES)
+        if file.suffix == _SAFE:
+            tensor_shapes(file, MAX_WEIGHTS_BYTES)
+        else:
+            check_size(file, MAX_STATISTICS_BYTES)
         copy = target / file.relative_to(directory)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)

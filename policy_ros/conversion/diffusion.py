@@ -318,7 +318,8 @@ def _rename_encoder(renaming: Renaming, before: str, after: str) -> dict[str, Te
     renaming.move(f"{before}backbone.nets.", f"{after}backbone.")
     renaming.move(f"{before}pool.nets.", f"{after}pool.nets.")
     renaming.move(f"{before}nets.3.", f"{after}out.")
-    renaming.drop(f"{before}nets.")
+    for again in ("nets.0.", "nets.1."):  # the backbone and the pool
+        renaming.drop(before + again)
     return {f"{after}pool.pos_grid": torch.stack((x, y), dim=1)}
 
 

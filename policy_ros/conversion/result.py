@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from policy_ros.conversion.directories import write_directory
-from policy_ros.errors import CheckpointError
+from policy_ros.conversion.torch_files import check_finite
 from policy_ros.policies.base import Policy
 from policy_ros.policies.checkpoint import check_fit, load_checkpoint
 from policy_ros.policies.config import PolicyConfig
@@ -54,9 +54,7 @@ def make(
     with torch.device("meta"):
         expected = cls(config, normalization).state_dict()
     check_fit(source, expected, found, cls.computed_buffers, described_in=f"the network of '{cls.name}'")
-    for name, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{source}: '{name}': expected finite numbers, got others; the training went wrong")
+    check_finite(source, tensors)
     policy = cls(config, normalization)
     policy.load_state_dict(dict(tensors), strict=False)
     return policy

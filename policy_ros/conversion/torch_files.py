@@ -97,6 +97,17 @@ def checked_tensors(path: Path, values: object, what: str) -> dict[str, Tensor]:
     return tensors
 
 
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what no robot should be led by.
+
+    Raises:
+        CheckpointError: a value is not finite; the message names its tensor.
+    """
+    for name, value in tensors.items():
+        if not torch.isfinite(value.float()).all():  # not every precision can be asked
+            raise CheckpointError(f"{path}: '{name}': expected finite numbers, got others; the training went wrong")
+
+
 def _check_packing(path: Path) -> None:
     """Refuse an archive that was packed again: torch maps it as if nothing in it were compressed."""
     try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -109,8 +110,8 @@ class ComponentPolicy(Policy):
         return super().guided_inference(
             {key: value for key, value in observation.items() if key not in ("prev_action", "est_delay")},
             prefix=_one("prefix", prefix, "prev_action", observation.get("prev_action")),
-            delay=int(_one("delay", delay, "est_delay", observation.get("est_delay"))),
-            execution_horizon=_one(
+            delay=_steps("delay", delay, "est_delay", observation.get("est_delay")),
+            execution_horizon=_steps(
                 "execution_horizon", execution_horizon, "min_num_actions_executed", min_num_actions_executed
             ),
             noise=noise,
@@ -162,6 +163,15 @@ def _refuse_interface(interface: object) -> None:
             "data_normalization_interface: expected None, since a policy brings its own statistics "
             f"(section 'normalization' of its YAML file), got {type(interface).__name__}"
         )
+
+
+def _steps(first: str, value: Any, second: str, other: Any) -> int:
+    given = _one(first, value, second, other)
+    try:
+        return operator.index(given)  # NumPy's whole numbers, too
+    except TypeError:
+        name = first if other is None else second
+        raise ConfigurationError(f"{name}: expected a whole number of steps, got {given!r:.80}") from None
 
 
 def _one(first: str, value: Any, second: str, other: Any) -> Any:

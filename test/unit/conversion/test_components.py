@@ -25,10 +25,6 @@ def original(tmp_path) -> Path:
     for name in ("eyes", "head"):
         torch.save(load_file(directory / f"{name}.safetensors"), directory / f"{name}.pt")
         (directory / f"{name}.safetensors").unlink()
-    # Statistics are safe as they are; JSON and YAML files are taken along.
-    (directory / "statistics.safetensors").unlink()
-    file = directory / "policy.yaml"
-    file.write_text(file.read_text().replace("statistics.safetensors", "statistics.json"))
     return directory
 
 
@@ -54,6 +50,7 @@ def test_a_single_file_is_converted(original, tmp_path, capsys):
         (torch.nn.Linear(2, 2), "needs the code of torch.nn.modules.linear.Linear"),
         ({"model": {"weight": torch.zeros(1)}}, "'model' is a mapping with weight"),
         ([torch.zeros(1)], "got list"),
+        ({"weight": torch.tensor([1.0, torch.nan])}, "'weight': expected finite numbers"),
     ],
 )
 def test_what_is_no_state_dict_is_refused_and_nothing_written(original, tmp_path, content, match):
@@ -74,6 +71,12 @@ def test_a_directory_without_pickles_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(CheckpointError, match="expected files like encoder.pt, found none"):
         convert_components(tmp_path, tmp_path / "out")
+
+
+def test_weights_that_are_there_twice_are_refused(original, tmp_path):
+    (original / "head.safetensors").write_bytes((original / "statistics.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="one file for each component"):
+        convert_components(original, tmp_path / "out")
 
 
 def test_two_files_for_one_component_are_refused(original, tmp_path):

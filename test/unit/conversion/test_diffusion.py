@@ -229,6 +229,13 @@ def test_entries_of_the_vector_are_normalised_where_they_go(vectors, tmp_path):
     torch.testing.assert_close(units.normalize("observation.environment_state", ones), torch.tensor([2.0, 1.0, -2.0]))
 
 
+def test_a_layer_of_unknown_meaning_in_an_image_encoder_is_refused(images, tmp_path):
+    weights = {**image_tensors(images), "obs_encoder.obs_nets.top.nets.4.weight": torch.zeros(1)}
+    source = write_workspace(tmp_path / "latest.ckpt", image_config(), weights)
+    with pytest.raises(CheckpointError, match=r"unknown meaning, such as 'obs_encoder.obs_nets.top.nets.4.weight'"):
+        convert_diffusion(source, tmp_path / "out")
+
+
 def test_it_runs(vectors, tmp_path):
     source = write_workspace(tmp_path / "latest.ckpt", vector_config(), vector_tensors(vectors))
     convert_diffusion(source, tmp_path / "out", state=range(1, 3))

@@ -158,6 +158,8 @@ def test_an_observation_that_does_not_fit_is_refused(saved, named, change, match
         ({"prev_action": np.zeros((8, 3)), "est_delay": 1}, (None, 3, 9), "action_chunk_size: expected 8"),
         ({"prev_action": np.zeros((8, 2)), "est_delay": 1}, (None, 3), r"prefix: expected \(N, 3\)"),
         ({"prev_action": np.zeros((8, 3)), "est_delay": 1}, (object(), 3), "statistics"),
+        ({"prev_action": np.zeros((8, 3)), "est_delay": 1.5}, (None, 3), "est_delay: expected a whole number of steps"),
+        ({"prev_action": np.zeros((8, 3)), "est_delay": 1}, (None, "3"), "min_num_actions_executed: expected a whole"),
     ],
 )
 def test_a_guidance_that_does_not_fit_is_refused(saved, named, observed, arguments, match):
