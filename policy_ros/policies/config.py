@@ -40,6 +40,7 @@ class PolicyConfig:
         n_action_steps: rows of a chunk that ``select_action`` executes before it asks for the next chunk.
         supports_guidance: whether the policy can be guided towards a committed prefix. Declared, never probed.
         uses_noise: whether ``predict`` starts from noise and so accepts ``noise=``.
+        unmet_in_recordings: what training needs that a recording of a robot does not have; empty: nothing.
 
     Raises:
         ConfigurationError: a value is missing or out of range; the message names it.
@@ -47,6 +48,7 @@ class PolicyConfig:
 
     supports_guidance: ClassVar[bool] = False
     uses_noise: ClassVar[bool] = False
+    unmet_in_recordings: ClassVar[str] = ""
     # LeRobot refuses keys that it does not know, so these are written only where they differ from their defaults.
     options_of_our_own: ClassVar[frozenset[str]] = frozenset()
     # Further keys of LeRobot's, of this policy alone, that are read past as BOOKKEEPING is.
@@ -107,11 +109,6 @@ class PolicyConfig:
     def pretraining_steps(self) -> int:
         """Steps at the beginning of a training that are for a part of the network alone; mostly none."""
         return 0
-
-    @property
-    def unmet_in_recordings(self) -> str:
-        """What training needs that a recording of a robot does not have; empty: nothing."""
-        return ""
 
     @property
     def unfit_for_robots(self) -> str:

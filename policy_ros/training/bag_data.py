@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_ros.data import FeatureSpec, FeatureType
-from policy_ros.errors import ConfigurationError, TrainingError
+from policy_ros.errors import ConfigurationError, TrainingError, closest
 from policy_ros.parameters.files import read_parameters
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.config import PolicyConfig
@@ -21,6 +21,7 @@ from policy_ros.policies.relative import RelativeActions
 from policy_ros.training.bars import progress_bar
 from policy_ros.training.dataset import DatasetOptions, DatasetPlan, Part, declared_features
 from policy_ros.training.loading import Sample, Shard
+from policy_ros.training.optimization import Optimization
 from policy_ros.training.options import TrainingOptions
 from policy_ros.training.planning import plan_dataset
 from policy_ros.training.policy_options import policy_options
@@ -36,7 +37,7 @@ def open_bag_data(options: TrainingOptions, say: Callable[[str], None]) -> BagDa
     Raises:
         PolicyRosError: a file or a bag cannot be used, or bags do not go together; the message names it.
     """
-    parameters = read_parameters(*options.params_file)
+    parameters = _with_chosen_cameras(read_parameters(*options.params_file), options.cameras)
     dataset = _dataset_options(options, parameters)
     say(f"looking through {options.bags[0]}{_more(options.bags)}")
     with progress_bar("bags") as progress:
@@ -108,7 +109,21 @@ class BagData:
         return SampleStream([part for part in parts if len(part)], plan.parameters, plan.options, shuffle=False)
 
 
+def _with_chosen_cameras(parameters: NodeParameters, chosen: Sequence[str]) -> NodeParameters:
+    """The node's parameters with these cameras alone, in the file's order; with all where none is named."""
+    for name in chosen:
+        if name not in parameters.cameras:
+            raise ConfigurationError(
+                f"cameras: '{name}' is no camera of the parameter file; {closest(name, parameters.cameras)}"
+            )
+    cameras = {name: camera for name, camera in parameters.cameras.items() if not chosen or name in chosen}
+    return dataclasses.replace(parameters, cameras=cameras)
+
+
 def _dataset_options(options: TrainingOptions, parameters: NodeParameters) -> DatasetOptions:
+    """How samples are cut; refuses what can be refused before a bag is looked through, which takes minutes."""
+    kind = POLICY_REGISTRY.get(options.policy).config_class
+    _refuse_unmet(options.policy, kind.unmet_in_recordings)  # first: no option makes these fit
     height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
     dataset = DatasetOptions(
         chunk_size=1,
@@ -124,12 +139,16 @@ def _dataset_options(options: TrainingOptions, parameters: NodeParameters) -> Da
         failures=options.failures,
     )
     config = _config(options, declared_features(parameters, dataset))
-    if config.unmet_in_recordings:
-        raise ConfigurationError(
-            f"policy '{options.policy}' cannot learn from bags: it needs {config.unmet_in_recordings}"
-        )
+    _refuse_unmet(options.policy, config.unmet_in_recordings)
+    Optimization.of(config, options)
     rows = config.target_rows
     return dataclasses.replace(dataset, chunk_size=rows.stop, past_rows=-rows.start, n_obs_steps=config.n_obs_steps)
+
+
+def _refuse_unmet(policy: str, unmet: object) -> None:
+    """``unmet`` as a class has it is no text where options of the policy decide."""
+    if unmet and isinstance(unmet, str):
+        raise ConfigurationError(f"policy '{policy}' cannot learn from bags: it needs {unmet}")
 
 
 def _config(options: TrainingOptions, features: Mapping[str, FeatureSpec]) -> PolicyConfig:

@@ -62,6 +62,7 @@ class TrainingOptions:
     )
     seed: int = parameter(0, "Of weights, split, order and noise", minimum=0)
 
+    cameras: tuple[str, ...] = parameter((), "Cameras of the parameter file that the policy sees. Empty: all")
     image_size: tuple[int, ...] = parameter(
         (), "Height and width that images are resized to. Empty: as recorded", minimum=1
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import ClassVar
 
 from policy_ros.errors import ConfigurationError, closest
 from policy_ros.policies.config import PolicyConfig
@@ -23,6 +24,8 @@ class ExportedConfig(PolicyConfig):
         inputs: feature key to the name of the graph's input that takes it; a key that is not listed names its input.
         output: name of the graph's output that is the chunk; empty where there is but one.
     """
+
+    unmet_in_recordings: ClassVar[str] = "the network that the graph was exported from"  # its weights cannot change
 
     chunk_size: int = 100
     model: str = "model.onnx"
@@ -42,11 +45,6 @@ class ExportedConfig(PolicyConfig):
         names = list(self.graph_inputs.values())
         if len(set(names)) != len(names):
             raise ConfigurationError(f"inputs: expected one feature for each input of the graph, got {names}")
-
-    @property
-    def unmet_in_recordings(self) -> str:
-        """Training changes weights, and these cannot be."""
-        return "the network that the graph was exported from"
 
     @property
     def graph_inputs(self) -> dict[str, str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from policy_ros.policies.config import PolicyConfig
 
@@ -18,9 +19,6 @@ class LeRobotConfig(PolicyConfig):
         chunk_size: H, rows that its ``predict_action_chunk`` returns.
     """
 
-    chunk_size: int = 100
+    unmet_in_recordings: ClassVar[str] = "LeRobot's own training (lerobot-train)"
 
-    @property
-    def unmet_in_recordings(self) -> str:
-        """Only LeRobot trains these."""
-        return "LeRobot's own training (lerobot-train)"
+    chunk_size: int = 100

@@ -151,7 +151,7 @@ class GaussianActorConfig(PolicyConfig):
         return False
 
     @property
-    def unmet_in_recordings(self) -> str:
+    def unmet_in_recordings(self) -> str:  # type: ignore[override]  # decided by an option
         """The discrete action is chosen by value, which takes rewards to learn."""
         if self.num_discrete_actions is None:
             return ""

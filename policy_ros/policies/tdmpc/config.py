@@ -62,6 +62,10 @@ class TDMPCConfig(PolicyConfig):
         optimizer_lr: default for training.
     """
 
+    unmet_in_recordings: ClassVar[str] = (
+        "a reward for each step and the observations of the next steps; train it through "
+        "policy_ros.training.run.train with data that have 'next.reward', or with LeRobot, then load it"
+    )
     optimizer_weight_decay: ClassVar[float] = 0.0  # as LeRobot trains it
 
     normalization_mapping: Mapping[FeatureType, NormalizationMode] = field(default_factory=_action_in_range)
@@ -119,14 +123,6 @@ class TDMPCConfig(PolicyConfig):
     def denoises(self) -> bool:
         """What it draws when it plans has no part in training."""
         return False
-
-    @property
-    def unmet_in_recordings(self) -> str:
-        """Rewards and next observations."""
-        return (
-            "a reward for each step and the observations of the next steps; train it through "
-            "policy_ros.training.run.train with data that have 'next.reward', or with LeRobot, then load it"
-        )
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

@@ -202,7 +202,7 @@ class VQBeTConfig(PolicyConfig):
         if len(images) != 1 or self.state_feature is None:
             raise ConfigurationError(
                 "input_features: expected observation.state and exactly one image, which is what LeRobot's VQ-BeT "
-                f"looks at, got {', '.join(self.input_features)}"
+                f"looks at, got {', '.join(self.input_features)} (for training: cameras names one)"
             )
         ((key, spec),) = images.items()
         size, crop = spec.shape[1:], self.crop_shape

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -19,11 +20,12 @@ from support.demonstrations import JOINTS, demonstration, write
 
 from policy_ros.cli import train as command
 from policy_ros.errors import ConfigurationError, PolicyRosError
-from policy_ros.policies import load_policy
+from policy_ros.policies import load_policy, make_policy
 from policy_ros.training.bag_data import open_bag_data
 from policy_ros.training.loading import Shard
 from policy_ros.training.metrics import read_metrics
 from policy_ros.training.options import make_options
+from policy_ros.training.policy_options import policy_options
 
 PARAMETERS = {
     "joints": {"names": list(JOINTS)},
@@ -139,17 +141,44 @@ def test_a_training_on_bags_resumes_with_the_next_sample(recorded: Path, tmp_pat
     [
         ("tdmpc", {}, "policy 'tdmpc' cannot learn from bags: it needs a reward for each step"),
         ("sac", {"num_discrete_actions": 3}, "policy 'sac' cannot learn from bags: it needs rewards"),
+        ("vqbet", {}, "exactly one image.*for training: cameras names one"),
+        ("lerobot", {}, "policy 'lerobot' cannot learn from bags: it needs LeRobot's own training"),
     ],
 )
-def test_what_bags_cannot_teach_is_refused_before_they_are_read(
+def test_what_cannot_be_trained_on_bags_is_refused_before_they_are_read(
     recorded: Path, tmp_path: Path, policy: str, overrides: dict, message: str
 ):
-    one_camera = {**PARAMETERS, "cameras": {"top": PARAMETERS["cameras"]["top"]}}
-    file = tmp_path / "robot.yaml"
-    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": one_camera}}))
-    given = {"bags": [str(tmp_path / "none")], "params_file": str(file), "policy": policy, "overrides": overrides}
+    """Even where the features would not fit the policy either: nothing that one could change about them helps."""
+    given = {"bags": [str(tmp_path / "none")], "params_file": str(recorded / "robot.yaml"), "policy": policy}
     with pytest.raises(ConfigurationError, match=message):
-        open_bag_data(make_options({**given, "image_size": [64, 64]}), lambda line: None)
+        open_bag_data(make_options({**given, "overrides": overrides, "image_size": [48, 64]}), lambda line: None)
+
+
+def test_a_training_too_short_for_its_first_phase_is_refused_before_bags_are_read(recorded: Path, tmp_path: Path):
+    given = {"bags": [str(tmp_path / "none")], "params_file": str(recorded / "robot.yaml"), "policy": "vqbet"}
+    options = make_options({**given, "cameras": ["top"], "steps": 100})
+    with pytest.raises(ConfigurationError, match="steps: expected more than the 20000 of the first phase"):
+        open_bag_data(options, lambda line: None)
+
+
+def test_a_policy_sees_the_cameras_that_are_chosen(recorded: Path):
+    options = make_options(
+        {
+            "bags": [str(recorded / "bag0")],
+            "params_file": str(recorded / "robot.yaml"),
+            "policy": "flow",
+            "overrides": {"chunk_size": 5},
+            "cameras": ["wrist"],
+            "val_fraction": 0.0,
+        }
+    )
+    data = open_bag_data(options, lambda line: None)
+    assert list(data.features) == ["observation.state", "observation.images.wrist", "action"]
+    config = make_policy("flow", policy_options(options, data.features), device="cpu").config
+    sample = next(iter(data.training(config, epoch=0, skip=0, shard=Shard())))
+    assert "observation.images.wrist" in sample and "observation.images.top" not in sample
+    with pytest.raises(ConfigurationError, match="cameras: 'wirst' is no camera of the parameter file; did you mean"):
+        open_bag_data(dataclasses.replace(options, cameras=("wirst",)), lambda line: None)
 
 
 def test_the_gaussian_actor_learns_from_bags(recorded: Path, tmp_path: Path):
