@@ -12,6 +12,8 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +29,7 @@ class CommandRefused(PolicyRosError):
     """A command that a real controller would not follow either; the one before stays in force."""
 
 
-@dataclass(frozen=True)
-class TrajectoryPoint:
+class TrajectoryPoint(NamedTuple):
     """Where the joints shall be, in the order of the trajectory's names, [ns], [rad], [rad/s]."""
 
     time_from_start_ns: int
@@ -45,14 +46,16 @@ class Trajectory:
     start_ns: int | None = None
 
 
-@dataclass(frozen=True)
-class _Knot:
+class _Knot(NamedTuple):
     """A place on the way; ``cubic`` tells how the way leads to it from the knot before."""
 
     time_ns: int
     position: Vector
     velocity: Vector
     cubic: bool
+
+
+_time = attrgetter("time_ns")
 
 
 class JointTrajectoryFollower:
@@ -119,12 +122,11 @@ class JointTrajectoryFollower:
         if not trajectory.points:
             raise CommandRefused("trajectory: expected at least one point, got none; ignored")
         knots: list[_Knot] = []
+        still = np.zeros(len(order))
         for index, point in enumerate(trajectory.points):
-            positions = _numbers(f"positions of point {index}", point.positions, len(order))[order]
+            positions = _numbers("positions of point", point.positions, order, index)
             moving = len(point.velocities) > 0
-            velocities = np.zeros(len(order))
-            if moving:
-                velocities = _numbers(f"velocities of point {index}", point.velocities, len(order))[order]
+            velocities = _numbers("velocities of point", point.velocities, order, index) if moving else still
             time_ns = start_ns + point.time_from_start_ns
             if knots and time_ns <= knots[-1].time_ns:
                 raise CommandRefused(
@@ -137,7 +139,9 @@ class JointTrajectoryFollower:
         self._require_rest(knots[-1])
         return knots
 
-    def _order(self, names: Sequence[str]) -> list[int]:
+    def _order(self, names: Sequence[str]) -> Sequence[int]:
+        if tuple(names) == self.joints:
+            return range(len(self.joints))
         if sorted(names) != sorted(self.joints):
             raise CommandRefused(
                 f"trajectory: expected joint_names {', '.join(self.joints)} in any order, "
@@ -178,7 +182,7 @@ class PositionForwarder:
         Raises:
             CommandRefused: another number of values than joints, or one that is not finite.
         """
-        self._target = _numbers(f"positions of {', '.join(self.joints)}", positions, len(self.joints))
+        self._target = _numbers("positions of", positions, range(len(self.joints)), ", ".join(self.joints))
 
     def sample(self, now_ns: int) -> tuple[Vector, Vector]:
         """Setpoint: the command itself, at rest, each ``(J,)``."""
@@ -203,10 +207,6 @@ class RateLimiter:
         return self._setpoint
 
 
-def _time(knot: _Knot) -> int:
-    return knot.time_ns
-
-
 def _between(before: _Knot, after: _Knot, now_ns: int) -> tuple[Vector, Vector]:
     """Position and velocity on the way between two knots: cubic Hermite, or straight."""
     length = (after.time_ns - before.time_ns) * 1e-9
@@ -220,9 +220,11 @@ def _between(before: _Knot, after: _Knot, now_ns: int) -> tuple[Vector, Vector]:
     return position, (v0 + u * (2.0 * a + 3.0 * u * b)) / length
 
 
-def _numbers(what: str, values: Sequence[float], count: int) -> Vector:
-    if len(values) != count:
-        raise CommandRefused(f"{what}: expected {count} values, got {len(values)}")
-    if not all(math.isfinite(value) for value in values):
-        raise CommandRefused(f"{what}: expected finite values, got {list(values)}")
-    return np.array(values, dtype=np.float64)
+def _numbers(what: str, values: Sequence[float], order: Sequence[int], which: object) -> Vector:
+    """Finite values, one for each of the joints, in their order."""
+    if len(values) != len(order):
+        raise CommandRefused(f"{what} {which}: expected {len(order)} values, got {len(values)}")
+    # A sum of finite numbers may be infinite, but never the other way round.
+    if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):
+        raise CommandRefused(f"{what} {which}: expected finite values, got {list(values)}")
+    return np.array([values[i] for i in order], dtype=np.float64)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from policy_ros.bags.errors import MalformedMessage
+from policy_ros.controllers import Trajectory, TrajectoryPoint
 from policy_ros.observation.images import CompressedImage, RawImage
 
 _NS = 1_000_000_000
@@ -82,6 +83,10 @@ class Cdr:
         """Skip to where a number of ``size`` bytes begins."""
         self.at += (_ENCAPSULATION - self.at) % size
 
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes."""
+        self._take(size)
+
     def _unpack(self, layout: struct.Struct) -> tuple[int, ...]:
         self.align(4)
         begin = self.at
@@ -150,6 +155,85 @@ class ArrayReader:
         return _float64s(numbers, data, at)
 
 
+class JointTrajectoryReader:
+    """Reads ``trajectory_msgs/JointTrajectory`` messages of one topic, without accelerations and efforts.
+
+    All points are unpacked at once where they have as many values as those of the message before.
+    """
+
+    def __init__(self) -> None:
+        self._head = _RecurringHead(_STAMP_BYTES, _trajectory_head)
+        self._points: _PointsLayout | None = None
+
+    def read(self, data: bytes | memoryview) -> Trajectory:
+        """Names and points; a stamp of zero means at once."""
+        stamp_ns = Cdr(data).stamp_ns()
+        (names, count, order), at = self._head.read(data)
+        points = self._points.read(data) if self._points is not None and self._points.begins(at, count, order) else None
+        if points is None:
+            self._points = _PointsLayout(Cdr(data, at), count)
+            points = self._points.read(data)
+            assert points is not None  # it is the layout of this message
+        return Trajectory(names, points, start_ns=stamp_ns or None)
+
+
+class _PointsLayout:
+    """Where the values of ``count`` points of a trajectory are.
+
+    Args:
+        cdr: stands where the points begin.
+        count: how many there are.
+    """
+
+    def __init__(self, cdr: Cdr, count: int) -> None:
+        self._begins = (cdr.at, count, cdr.order)
+        self._at = cdr.at
+        self._sizes: list[tuple[int, int]] = []  # which of the values are sizes, and what they are
+        self._points: list[tuple[int, slice, slice]] = []  # seconds, positions and velocities among the values
+        self._values = 0
+        layout = cdr.order
+        for _ in range(count):
+            pieces, sequences = zip(*(self._sequence(cdr) for _ in range(4)), strict=True)
+            self._points.append((self._values, sequences[0], sequences[1]))
+            begin = cdr.at
+            cdr.stamp_ns()  # as long as a duration
+            layout += "".join(pieces) + f"{cdr.at - begin - 8}xiI"
+            self._values += 2
+        self._layout = struct.Struct(layout)
+
+    def begins(self, at: int, count: int, order: str) -> bool:
+        """Whether it may be the layout of points that begin there."""
+        return (at, count, order) == self._begins
+
+    def read(self, data: bytes | memoryview) -> list[TrajectoryPoint] | None:
+        """The points; None where they have other numbers of values."""
+        try:
+            values = self._layout.unpack_from(data, self._at)
+        except struct.error:
+            return None
+        if any(values[index] != size for index, size in self._sizes):
+            return None
+        return [
+            TrajectoryPoint(values[seconds] * _NS + values[seconds + 1], values[positions], values[velocities])
+            for seconds, positions, velocities in self._points
+        ]
+
+    def _sequence(self, cdr: Cdr) -> tuple[str, slice]:
+        """The layout of a sequence of numbers of eight bytes, and where they are among the values."""
+        begin = cdr.at
+        size = cdr.uint32()
+        self._sizes.append((self._values, size))
+        layout = f"{cdr.at - begin - 4}xI"
+        if size:
+            begin = cdr.at
+            cdr.align(8)
+            layout += f"{cdr.at - begin}x{size}d"
+            cdr.skip(8 * size)
+        numbers = slice(self._values + 1, self._values + 1 + size)
+        self._values = numbers.stop
+        return layout, numbers
+
+
 class _RecurringHead(Generic[T]):
     """What comes before the values of a message, mostly the same from one message of a topic to the next.
 
@@ -186,6 +270,11 @@ class _RecurringHead(Generic[T]):
 def _joint_head(cdr: Cdr) -> tuple[list[str], struct.Struct]:
     cdr.string()  # frame_id
     return cdr.strings(), _numbers(cdr)
+
+
+def _trajectory_head(cdr: Cdr) -> tuple[list[str], int, str]:
+    cdr.string()  # frame_id
+    return cdr.strings(), cdr.uint32(), cdr.order
 
 
 def _image_head(cdr: Cdr) -> tuple[int, int, str, bool, int, int]:

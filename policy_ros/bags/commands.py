@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ from policy_ros.controllers import (
     JointTrajectoryFollower,
     PositionForwarder,
     Trajectory,
-    TrajectoryPoint,
 )
 from policy_ros.parameters.build import check_outputs
 from policy_ros.parameters.node import NodeParameters
@@ -29,7 +27,6 @@ from policy_ros.parameters.topics import absolute_topic
 
 JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 COMMAND_TYPES = {"joint_trajectory": JOINT_TRAJECTORY, "position_array": FLOAT64_MULTI_ARRAY}
-_NS = 1_000_000_000
 _SOON_NS = 100_000_000  # a joint state that comes so soon after a trajectory still says where it started
 
 Vector = NDArray[np.float64]
@@ -43,7 +40,7 @@ class _Track(ABC):
         self.columns = list(columns)
 
     @abstractmethod
-    def command(self, bag: Bag, message: BagMessage) -> None:
+    def command(self, message: BagMessage) -> None:
         """Take over a message; raises CommandRefused or MalformedMessage, and then keeps the command before."""
 
     @abstractmethod
@@ -67,7 +64,7 @@ class _PositionTrack(_Track):
         self._commanded = False
         self._forwarder = PositionForwarder(self.joints, np.full(len(self.joints), np.nan))
 
-    def command(self, bag: Bag, message: BagMessage) -> None:
+    def command(self, message: BagMessage) -> None:
         self._forwarder.accept(self._reader.read(message.data))
         self._commanded = True
 
@@ -80,6 +77,7 @@ class _TrajectoryTrack(_Track):
 
     def __init__(self, joints: Sequence[str], columns: Sequence[int]) -> None:
         super().__init__(joints, columns)
+        self._reader = cdr.JointTrajectoryReader()
         self.clear()
 
     def clear(self) -> None:
@@ -106,8 +104,8 @@ class _TrajectoryTrack(_Track):
         """Whether there was a trajectory."""
         return self._follower is not None
 
-    def command(self, bag: Bag, message: BagMessage) -> None:
-        trajectory = _trajectory(bag.deserialize(message))
+    def command(self, message: BagMessage) -> None:
+        trajectory = self._reader.read(message.data)
         if self._follower is not None:
             self._follower.accept(trajectory, message.log_ns)
             return
@@ -143,7 +141,7 @@ class _JointStateTrack(_Track):
     def clear(self) -> None:
         self._positions = np.full(len(self.joints), np.nan)
 
-    def command(self, bag: Bag, message: BagMessage) -> None:
+    def command(self, message: BagMessage) -> None:
         _, names, positions = self._reader.read(message.data)
         if len(names) != len(positions) or len(set(names)) != len(names):
             raise CommandRefused(
@@ -210,7 +208,7 @@ class CommandTracks:
             self._measure(message)
         for track in self._tracks.get(message.topic, ()):
             try:
-                track.command(self._bag, message)
+                track.command(message)
             except (CommandRefused, MalformedMessage) as error:
                 self._left_out(message.topic, error)
 
@@ -277,16 +275,3 @@ def _no_start(missing: Sequence[str]) -> CommandRefused:
     return CommandRefused(
         f"trajectory: expected the joint states where it starts before it, got none of {', '.join(missing)}"
     )
-
-
-def _trajectory(message: Any) -> Trajectory:
-    """A ``trajectory_msgs/JointTrajectory`` as the followers take it."""
-    stamp = message.header.stamp
-    stamp_ns = stamp.sec * _NS + stamp.nanosec
-    points = [
-        TrajectoryPoint(
-            point.time_from_start.sec * _NS + point.time_from_start.nanosec, point.positions, point.velocities
-        )
-        for point in message.points
-    ]
-    return Trajectory(message.joint_names, points, start_ns=stamp_ns or None)

@@ -53,6 +53,8 @@ class ControlStep:
         self._executor = executor
         self._order = list(measured_order)
         self._dry_run = dry_run
+        self._nowhere = np.full(len(self._order), np.nan)
+        self._nowhere.setflags(write=False)
         self._moving = False
         self.measured: NDArray[np.float64] | None = None
 
@@ -77,7 +79,7 @@ class ControlStep:
         positions = self._sensors.joint_positions()
         self.measured = measured = None if positions is None else positions[self._order]
         if self._dry_run and self._moving:
-            measured = np.full(len(self._order), np.nan)
+            measured = self._nowhere
         tick = self._executor.tick(self._sensors.health(now_ns) if health is None else health, measured)
         self._moving = tick.window is not None
         return tick

@@ -48,8 +48,10 @@ class Measurements:
             self.gate_rejected += verdict.rejected
             self.joint_rejected += verdict.offending
         else:
-            self.gate_clamped += int(verdict.clamped[0])
-            self.joint_clamped += verdict.changed[0]
+            changed = verdict.changed[0]
+            if np.count_nonzero(changed):
+                self.gate_clamped += 1
+                self.joint_clamped += changed
 
     def count_hold(self) -> None:
         """One more transition to a hold."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.bags import STORE, array, compressed_image, image, joint_state, serialized
+from support.bags import STORE, array, compressed_image, image, joint_state, serialized, trajectory
 
 from policy_ros.bags import MalformedMessage, cdr
 
@@ -46,9 +46,44 @@ def test_arrays_are_read_also_with_a_layout(values):
     assert np.array_equal(cdr.ArrayReader().read(serialized(plain)), values, equal_nan=True)
 
 
+def points_of(message) -> list[tuple[int, list[float], list[float]]]:
+    return [
+        (p.time_from_start.sec * 10**9 + p.time_from_start.nanosec, list(p.positions), list(p.velocities))
+        for p in message.points
+    ]
+
+
+def test_trajectories_are_read_whatever_their_points_have_and_however_it_changes():
+    random, reader = np.random.default_rng(2), cdr.JointTrajectoryReader()
+    message = None
+    for _ in range(300):
+        if message is None or random.random() < 0.5:  # the others differ in their values only, as those of a node
+            names = [f"joint{'x' * random.integers(4)}{i}" for i in range(random.integers(4))]
+            message = trajectory(STAMP, names, [(0.0, [])] * random.integers(4))
+            message.header.frame_id = "f" * random.integers(9)
+            sizes = [random.integers(0, 4, 4) for _ in message.points]
+        for point, counts in zip(message.points, sizes, strict=True):
+            point.time_from_start.sec = int(random.integers(-2, 5))
+            point.time_from_start.nanosec = int(random.integers(0, 10**9))
+            values = [random.normal(0.0, 1.0, count) for count in counts]
+            point.positions, point.velocities, point.accelerations, point.effort = values
+        little = bool(random.random() < 0.8)
+        data = bytes(STORE.serialize_cdr(message, message.__msgtype__, little_endian=little))
+        found = reader.read(data)
+        assert (found.start_ns, found.joint_names) == (STAMP, names)
+        assert [(p.time_from_start_ns, list(p.positions), list(p.velocities)) for p in found.points] == points_of(
+            message
+        )
+
+
+def test_a_trajectory_without_a_stamp_starts_at_once():
+    assert cdr.JointTrajectoryReader().read(serialized(trajectory(0, ["a"], [(0.1, [1.0])]))).start_ns is None
+
+
 def fields(read) -> str:
     """Comparable: pictures are not."""
-    return repr([bytes(value.data) if hasattr(value, "data") else value for value in read])
+    values = read if isinstance(read, tuple) else (read,)
+    return repr([bytes(value.data) if hasattr(value, "data") else value for value in values])
 
 
 def test_a_reader_notices_every_change_of_what_is_mostly_the_same():
@@ -78,6 +113,7 @@ def test_a_reader_notices_every_change_of_what_is_mostly_the_same():
         (cdr.ImageReader(), image(STAMP, PIXELS)),
         (cdr.CompressedImageReader(), compressed_image(STAMP, b"123")),
         (cdr.ArrayReader(), array([1.0, 2.0])),
+        (cdr.JointTrajectoryReader(), trajectory(STAMP, ["a", "bc"], [(0.1, [1.0, 2.0]), (0.2, [3.0, 4.0])])),
     ],
 )
 def test_a_message_that_is_cut_off_anywhere_is_malformed(reader, message):
