@@ -27,6 +27,8 @@ from policy_ros.policies.lerobot.library import Wrapped, read_wrapped
 from policy_ros.policies.normalization import Normalization
 
 _IMAGES = "observation.images"  # LeRobot's queues hold all cameras in one tensor under this name
+_STATE = _QUEUES, _PLAN = "_queues", "_prev_mean"  # of LeRobot's policies between two calls
+_PLANNER = "tdmpc"
 
 
 class LeRobotPolicy(Policy):
@@ -116,7 +118,7 @@ class LeRobotPolicy(Policy):
     def _chunks(self, batch: Mapping[str, Tensor], tasks: list[str]) -> Tensor:
         prepared = self._prepared(batch, tasks)
         with observed(self.model, prepared, self.config) as seen:
-            chunks: Tensor = self._wrapped.postprocess(self.model.predict_action_chunk(seen))
+            chunks: Tensor = self._wrapped.postprocess(chunk_of(self.model, seen))
         wanted = (len(tasks), self.config.chunk_size, self.config.action_dim)
         if tuple(chunks.shape) != wanted:
             raise ActionError(f"LeRobot's {self.model.name}: expected {wanted} (B, H, A), got {tuple(chunks.shape)}")
@@ -126,29 +128,46 @@ class LeRobotPolicy(Policy):
         return self._wrapped.preprocess({**batch, TASK: tasks})
 
 
+def chunk_of(model: Any, batch: Mapping[str, Any]) -> Tensor:
+    """The rows ``(B, N, A)`` that LeRobot's ``select_action`` would execute, one after the other."""
+    chunk: Tensor = model.predict_action_chunk(batch)
+    if model.name != _PLANNER:
+        return chunk
+    repeats, plan = model.config.n_action_repeats, chunk.transpose(0, 1)  # of (N, B, A)
+    return plan if repeats == 1 else plan[:, :1].expand(-1, repeats, -1)
+
+
 @contextmanager
 def observed(model: Any, batch: Mapping[str, Any], config: PolicyConfig) -> Iterator[dict[str, Any]]:
     """A batch for ``predict_action_chunk`` of policies that take observations from their queues, and of all others.
 
-    In the meantime the model has other queues, with the observations ``(B, …)`` or ``(B, T, …)`` in them, oldest first.
+    In the meantime the model has other queues, with the observations ``(B, …)`` or ``(B, T, …)`` in them, oldest first,
+    and no plan that it went on from.
     """
-    own = getattr(model, "_queues", None)
     seen = {key: value for key, value in batch.items() if key != ACTION}  # None; but its queue holds actions
-    if own is None or not any(key in own for key in (*seen, _IMAGES)):
-        yield seen
-        return
-    cameras = list(config.image_features)
-    if cameras and _IMAGES in own:
-        seen[_IMAGES] = torch.stack([seen[key] for key in cameras], dim=-4)
-    fresh: dict[str, deque[Any]] = {key: deque(maxlen=queue.maxlen) for key, queue in own.items()}
-    for key in fresh.keys() & seen.keys():
-        steps = [seen[key]] if config.n_obs_steps == 1 else seen[key].unbind(1)
-        fresh[key].extend(steps)
-    model._queues = fresh
+    own = {name: getattr(model, name) for name in _STATE if hasattr(model, name)}
+    queues = own.get(_QUEUES)
+    if queues is not None and any(key in queues for key in (*seen, _IMAGES)):
+        model._queues = _filled(queues, seen, config)
+    if _PLAN in own:
+        setattr(model, _PLAN, None)
     try:
         yield seen
     finally:
-        model._queues = own
+        for name, value in own.items():
+            setattr(model, name, value)
+
+
+def _filled(queues: Mapping[str, deque[Any]], seen: dict[str, Any], config: PolicyConfig) -> dict[str, deque[Any]]:
+    """New queues with what is seen, to which the tensor of all cameras is added where there is a queue for it."""
+    cameras = list(config.image_features)
+    if cameras and _IMAGES in queues:
+        seen[_IMAGES] = torch.stack([seen[key] for key in cameras], dim=-4)
+    fresh: dict[str, deque[Any]] = {key: deque(maxlen=queue.maxlen) for key, queue in queues.items()}
+    for key in fresh.keys() & seen.keys():
+        steps = [seen[key]] if config.n_obs_steps == 1 else seen[key].unbind(1)
+        fresh[key].extend(steps)
+    return fresh
 
 
 def _task(observation: RawObservation) -> str:

@@ -12,12 +12,13 @@ import torch
 
 from policy_ros.data import ACTION, FeatureSpec, FeatureType
 from policy_ros.errors import CheckpointError
+from policy_ros.policies import available_policies
 from policy_ros.policies.checkpoint import CONFIG_FILE
 from policy_ros.policies.features import features_to_json
 from policy_ros.policies.files import write_json
 from policy_ros.policies.lerobot.config import LeRobotConfig
 from policy_ros.policies.lerobot.library import LEROBOT_CONFIG_FILE, Wrapped, read_wrapped
-from policy_ros.policies.lerobot.policy import LeRobotPolicy, observed
+from policy_ros.policies.lerobot.policy import LeRobotPolicy, chunk_of, observed
 
 # Cameras that a policy was trained without: LeRobot fills them in.
 _EMPTY = "observation.images.empty_camera_"
@@ -38,7 +39,7 @@ def wrap_checkpoint(source: str | os.PathLike[str], directory: str | os.PathLike
         The policy, on the CPU.
 
     Raises:
-        CheckpointError: LeRobot cannot load it, or ``directory`` exists.
+        CheckpointError: LeRobot cannot load it, it has no chunks, or ``directory`` exists.
         ConfigurationError: LeRobot is not installed.
     """
     path, into = Path(source), Path(directory)
@@ -63,9 +64,8 @@ def _described(wrapped: Wrapped) -> LeRobotConfig:
     }
     probed = LeRobotConfig.from_dict({**features, "chunk_size": 1})
     rows = _rows(wrapped, probed)
-    return LeRobotConfig.from_dict(
-        {**features, "chunk_size": rows, "n_action_steps": min(rows, getattr(theirs, "n_action_steps", rows))}
-    )
+    executed = max(getattr(theirs, "n_action_steps", rows), getattr(theirs, "n_action_repeats", 1))
+    return LeRobotConfig.from_dict({**features, "chunk_size": rows, "n_action_steps": min(rows, executed)})
 
 
 def _rows(wrapped: Wrapped, config: LeRobotConfig) -> int:
@@ -73,8 +73,15 @@ def _rows(wrapped: Wrapped, config: LeRobotConfig) -> int:
     time = () if config.n_obs_steps == 1 else (config.n_obs_steps,)
     zeros: dict[str, Any] = {key: torch.zeros(1, *time, *spec.shape) for key, spec in config.observed_features.items()}
     model: Any = wrapped.policy
-    with torch.inference_mode(), observed(model, wrapped.preprocess({**zeros, "task": [""]}), config) as seen:
-        return int(model.predict_action_chunk(seen).shape[1])
+    try:
+        with torch.inference_mode(), observed(model, wrapped.preprocess({**zeros, "task": [""]}), config) as seen:
+            return chunk_of(model, seen).shape[1]
+    except Exception as error:  # whatever a policy of somebody else's raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise CheckpointError(
+            f"LeRobot's '{model.name}' does not answer with a chunk: {reason}; if it is one of "
+            f"{', '.join(available_policies())}, load its checkpoint as it is"
+        ) from error
 
 
 def _features(theirs: Any) -> dict[str, dict[str, Any]]:

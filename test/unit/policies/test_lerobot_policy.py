@@ -49,6 +49,18 @@ SMALL = {
         "spatial_softmax_num_keypoints": 4,
         "n_groups": 4,
     },
+    "tdmpc": {
+        "input_features": {"observation.state": FEATURES["input_features"]["observation.state"]},
+        "horizon": 3,
+        "n_action_repeats": 1,
+        "n_action_steps": 3,
+        "latent_dim": 8,
+        "mlp_dim": 16,
+        "cem_iterations": 2,
+        "n_gaussian_samples": 8,
+        "n_pi_samples": 4,
+        "n_elites": 4,
+    },
     "vqbet": {
         "n_action_pred_token": 2,
         "action_chunk_size": 3,
@@ -137,6 +149,15 @@ def test_a_wrapped_policy_is_ready_for_the_node(pair: tuple[Policy, Policy]):
         wrapped.loss({})
     with pytest.raises(ConfigurationError, match="copy its directory"):
         wrapped.save_pretrained("anywhere")
+
+
+def test_a_policy_without_chunks_is_refused_with_the_reason(tmp_path: Path):
+    pytest.importorskip("lerobot")
+    ours = make_policy("gaussian_actor", FEATURES, statistics=statistics(), device="cpu")
+    ours.save_pretrained(tmp_path / "theirs")
+    with pytest.raises(CheckpointError, match=r"'gaussian_actor' does not answer with a chunk: NotImplementedError"):
+        wrap_checkpoint(tmp_path / "theirs", tmp_path / "wrapped")
+    assert not (tmp_path / "wrapped").exists()
 
 
 def test_the_instruction_reaches_lerobots_processors(tmp_path: Path):
