@@ -19,7 +19,7 @@ from policy_ros.bags.mcap_file import McapFile
 from policy_ros.bags.message_types import Definition, MessageTypes
 from policy_ros.bags.problems import Problems
 from policy_ros.bags.sqlite_file import SqliteFile, with_whole_pages
-from policy_ros.bags.storage import BagFile, BagMessage, BagTopic, Block, OpenFile, block_of
+from policy_ros.bags.storage import BagFile, BagMessage, BagTopic, Block, OpenFile, UnreadMessage, block_of
 from policy_ros.bags.temporary import TemporaryFolder
 
 
@@ -88,12 +88,9 @@ class Bag:
             and (start_ns is None or block.end_ns >= start_ns)
             and (stop_ns is None or block.start_ns < stop_ns)
         ]
-        for message in _merged(chosen, wanted):
-            if start_ns is not None and message.log_ns < start_ns:
-                continue
-            if stop_ns is not None and message.log_ns >= stop_ns:
-                return
-            yield message
+        begin_ns = float("-inf") if start_ns is None else start_ns
+        end_ns = float("inf") if stop_ns is None else stop_ns
+        yield from _merged(chosen, wanted, begin_ns, end_ns)
 
     def deserialize(self, message: BagMessage) -> Any:
         """The message as an object with the fields of its type, as ``rosbags`` makes them.
@@ -185,20 +182,30 @@ def _open_file(path: Path, problems: Problems, folder: TemporaryFolder) -> BagFi
     return SqliteFile(with_whole_pages(file, folder), str(path), problems)
 
 
-def _merged(chosen: Sequence[tuple[BagFile, Block]], topics: frozenset[str]) -> Iterator[BagMessage]:
-    """Messages of blocks sorted by their start, in the order of log time; a block is read when its turn comes."""
-    waiting: list[tuple[int, int, BagMessage]] = []
+def _merged(
+    chosen: Sequence[tuple[BagFile, Block]], topics: frozenset[str], begin_ns: float, end_ns: float
+) -> Iterator[BagMessage]:
+    """Messages of a window, of blocks sorted by their start, in the order of log time; each is read in its turn."""
+    waiting: list[tuple[int, int, BagMessage | UnreadMessage]] = []
     order = 0
     with ExitStack() as stack:
         opened: dict[int, OpenFile] = {}
         for file, block in chosen:
-            while waiting and waiting[0][0] < block.start_ns:
-                yield heapq.heappop(waiting)[2]
+            yield from _until(block.start_ns, waiting)
             if id(file) not in opened:
                 opened[id(file)] = file.open()
                 stack.callback(opened[id(file)].close)
             for message in opened[id(file)].read(block, topics):
-                heapq.heappush(waiting, (message.log_ns, order, message))
+                if begin_ns <= message.log_ns < end_ns:
+                    heapq.heappush(waiting, (message.log_ns, order, message))
                 order += 1
-        while waiting:
-            yield heapq.heappop(waiting)[2]
+        yield from _until(float("inf"), waiting)
+
+
+def _until(end_ns: float, waiting: list[tuple[int, int, BagMessage | UnreadMessage]]) -> Iterator[BagMessage]:
+    """Take out the messages before this log time, the earliest first."""
+    while waiting and waiting[0][0] < end_ns:
+        message = heapq.heappop(waiting)[2]
+        read = message if isinstance(message, BagMessage) else message.read()
+        if read is not None:
+            yield read

@@ -32,6 +32,17 @@ class BagMessage(NamedTuple):
     data: bytes | memoryview
 
 
+class UnreadMessage(Protocol):
+    """One recorded message whose data is read when its turn comes, from a file that is still open."""
+
+    @property
+    def log_ns(self) -> int:
+        """When it was recorded [ns]."""
+
+    def read(self) -> BagMessage | None:
+        """Read it; None where it cannot be, which becomes a problem of the bag."""
+
+
 class Entry(NamedTuple):
     """Where a message lies within its block: a byte offset or a row."""
 
@@ -70,7 +81,7 @@ def block_of(at: int, size: int, entries: Sequence[Entry], stop: int | None = No
 class OpenFile(Protocol):
     """A file that blocks are read from."""
 
-    def read(self, block: Block, topics: Collection[str]) -> list[BagMessage]:
+    def read(self, block: Block, topics: Collection[str]) -> Sequence[BagMessage | UnreadMessage]:
         """The messages of these topics in the order of writing. What cannot be read becomes a problem of the bag."""
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
@@ -37,6 +38,8 @@ class Result:
         moments: of the control rate.
         rosbags_s: of every turn, for ``rosbags`` alone to deserialize all the messages [s].
         policy_ros_s: of every turn, for all samples [s].
+        rosbags_cpu_s: of every turn, of the processors' time [s].
+        policy_ros_cpu_s: of every turn, of the processors' time [s].
     """
 
     messages: int
@@ -44,11 +47,18 @@ class Result:
     moments: int
     rosbags_s: tuple[float, ...]
     policy_ros_s: tuple[float, ...]
+    rosbags_cpu_s: tuple[float, ...]
+    policy_ros_cpu_s: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
         """Samples per second here by samples per second at the speed of ``rosbags``, of the medians."""
         return statistics.median(self.rosbags_s) / statistics.median(self.policy_ros_s)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same of the processors' time, which tells more beside other programs."""
+        return statistics.median(self.rosbags_cpu_s) / statistics.median(self.policy_ros_cpu_s)
 
 
 def observation_config(parameters: NodeParameters) -> ObservationConfig:
@@ -81,21 +91,45 @@ def measure(path: Path, parameters: NodeParameters, *, turns: int, report: Calla
         BagError: the bag lacks a topic, or there is not a single sample in it.
     """
     topics = _topics(open_bag(path), parameters)
-    rosbags_s, policy_ros_s = [], []
+    rosbags: list[_Duration] = []
+    policy_ros: list[_Duration] = []
     messages = samples = moments = 0
     for turn in range(turns + 1):
-        begin = time.perf_counter()
+        begin = _Duration.now()
         messages = deserialize_all(path, topics)
-        middle = time.perf_counter()
+        middle = _Duration.now()
         samples, moments = read_samples(path, parameters)
-        end = time.perf_counter()
+        end = _Duration.now()
         if samples == 0:
             raise BagError(f"{path}: expected samples, got none in {moments} moments; {_why(path)}")
         if turn > 0:
-            rosbags_s.append(middle - begin)
-            policy_ros_s.append(end - middle)
-            report(f"turn {turn} of {turns}: rosbags {middle - begin:.3f} s, samples {end - middle:.3f} s")
-    return Result(messages, samples, moments, tuple(rosbags_s), tuple(policy_ros_s))
+            rosbags.append(middle.since(begin))
+            policy_ros.append(end.since(middle))
+            report(f"turn {turn} of {turns}: rosbags {rosbags[-1].wall_s:.3f} s, samples {policy_ros[-1].wall_s:.3f} s")
+    return Result(
+        messages,
+        samples,
+        moments,
+        tuple(each.wall_s for each in rosbags),
+        tuple(each.wall_s for each in policy_ros),
+        tuple(each.cpu_s for each in rosbags),
+        tuple(each.cpu_s for each in policy_ros),
+    )
+
+
+class _Duration(NamedTuple):
+    """By the clock, and of the processors' time [s]."""
+
+    wall_s: float
+    cpu_s: float
+
+    @classmethod
+    def now(cls) -> _Duration:
+        """Since some beginning."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, begin: _Duration) -> _Duration:
+        return _Duration(self.wall_s - begin.wall_s, self.cpu_s - begin.cpu_s)
 
 
 def deserialize_all(path: Path, topics: Collection[str]) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -30,6 +31,17 @@ def record(
                 bag.add("/camera/top/image_raw", t + 1000, image(t, PICTURE + np.uint8(i % 256)))
             if i % 2 == 0:
                 bag.add("/commands", t + 2000, array([i]))
+    return path
+
+
+def record_large(path: Path, storage: str, compression: str | None = None) -> Path:
+    """Pictures of 120 kB, which no compression makes smaller, with joints between them."""
+    rng = np.random.default_rng(0)
+    with Recording(path, storage, compression) as bag:
+        for i in range(30):
+            bag.add("/joint_states", ns(i * 0.01), joint_state(0, ["a"], [i]))
+            picture = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+            bag.add("/camera/top/image_raw", ns(i * 0.01) + 1000, image(0, picture))
     return path
 
 
@@ -84,6 +96,38 @@ def test_a_window_holds_its_begin_and_not_its_end(tmp_path, storage):
     bag = open_bag(record(tmp_path / "bag", storage))
     found = bag.messages(["/joint_states"], start_ns=ns(0.5), stop_ns=ns(0.53))
     assert [m.log_ns for m in found] == [ns(0.5), ns(0.51), ns(0.52)]
+
+
+@pytest.mark.parametrize("compression", [None, "message"])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_large_messages_are_read_as_rosbags_reads_them(tmp_path, storage, compression):
+    """Those that a database spreads over pages; they are looked at when all are read."""
+    path = record_large(tmp_path / "bag", storage, compression)
+    bag = open_bag(path)
+    messages = list(bag.messages(bag.topics))
+    assert [(m.topic, m.log_ns, bytes(m.data)) for m in messages] == by_rosbags(path)
+    assert len(messages) == 60
+    assert bag.problems == []
+
+
+@pytest.mark.parametrize("end", ["close", "interrupt"])
+def test_a_reading_that_is_given_up_closes_the_database(tmp_path, end):
+    path = record_large(tmp_path / "bag", "sqlite3")
+    bag = open_bag(path)
+    messages = bag.messages(bag.topics)
+    data = [next(messages).data for _ in range(20)]
+    assert str(storage_file(path)) in open_files()
+    if end == "close":
+        messages.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            messages.throw(KeyboardInterrupt)
+    assert str(storage_file(path)) not in open_files()
+    assert [bytes(each) for each in data] == [data for _, _, data in by_rosbags(path)[:20]]
+
+
+def open_files() -> set[str]:
+    return {os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()}
 
 
 def test_topics_that_the_bag_does_not_have_are_no_messages(tmp_path):

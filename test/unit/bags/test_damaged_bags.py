@@ -181,6 +181,52 @@ def test_a_database_that_was_cut_off_is_read_up_to_the_cut(tmp_path, share):
     assert any(str(file) in text and "damaged" in text for text in problems)
 
 
+def record_large(path: Path) -> tuple[Path, list[bytes]]:
+    """A database of 24 pictures of 120 kB, each on pages of its own, and their bytes."""
+    pictures = np.random.default_rng(1).integers(0, 256, (24, 200, 200, 3), dtype=np.uint8)
+    with Recording(path, "sqlite3") as bag:
+        for i, picture in enumerate(pictures):
+            bag.add("/joint_states", ns(i * 0.01), joint_state(ns(i * 0.01), ["a"], [i]))
+            bag.add("/image", ns(i * 0.01) + 1, image(ns(i * 0.01), picture))
+    return path, [picture.tobytes() for picture in pictures]
+
+
+def test_a_database_of_large_messages_that_was_cut_off_anywhere_is_never_wrong(tmp_path):
+    path, _ = record_large(tmp_path / "bag")
+    whole, _ = contents(path)
+    file = storage_file(path)
+    data = file.read_bytes()
+    counts = []
+    for size in range(60_000, len(data), 70_001):
+        file.write_bytes(data[:size])
+        found, problems = contents(path)
+        assert found == [message for message in whole if message in set(found)]
+        assert any("damaged" in text for text in problems), size
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert counts[-1] >= len(whole) - 4
+
+
+def test_a_large_message_whose_pages_are_damaged_is_left_out_and_named(tmp_path):
+    path, pictures = record_large(tmp_path / "bag")
+    whole, _ = contents(path)
+    file = storage_file(path)
+    data = bytearray(file.read_bytes())
+    page = data.index(pictures[7][60_000:60_100]) // 4096 * 4096
+    data[page : page + 4] = b"\xff" * 4  # where its next page is
+    file.write_bytes(data)
+    found, problems = contents(path)
+    assert found == whole[:15] + whole[16:]
+    (problem,) = problems
+    assert problem == (
+        f"{file}: topic '/image': expected a readable message, got a damaged one in row 16 "
+        "(database disk image is malformed); left out"
+    )
+    bag = open_bag(path)
+    assert len(list(bag.messages(bag.topics, stop_ns=ns(0.06)))) == 12
+    assert bag.problems == []  # what nobody asks for is not read
+
+
 def test_a_database_whose_recorder_was_killed_is_read_with_its_log(tmp_path):
     path = record(tmp_path / "bag", "sqlite3", count=10)
     file = storage_file(path)

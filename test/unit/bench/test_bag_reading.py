@@ -36,13 +36,18 @@ def test_turns_are_measured_one_after_the_other(bag):
     lines: list[str] = []
     result = bag_reading.measure(bag, recording.parameters(), turns=2, report=lines.append)
     assert (result.messages, result.samples) == (420, result.moments)
-    assert len(result.rosbags_s) == len(result.policy_ros_s) == len(lines) == 2
-    assert all(seconds > 0.0 for seconds in (*result.rosbags_s, *result.policy_ros_s))
+    durations = (result.rosbags_s, result.policy_ros_s, result.rosbags_cpu_s, result.policy_ros_cpu_s)
+    assert [len(each) for each in durations] == [2] * 4
+    assert len(lines) == 2
+    assert all(seconds > 0.0 for each in durations for seconds in each)
 
 
 def test_the_ratio_is_that_of_the_medians():
-    result = bag_reading.Result(0, 0, 0, rosbags_s=(1.0, 9.0, 2.0), policy_ros_s=(4.0, 4.0, 100.0))
+    result = bag_reading.Result(
+        0, 0, 0, (1.0, 9.0, 2.0), (4.0, 4.0, 100.0), rosbags_cpu_s=(3.0, 1.0, 9.0), policy_ros_cpu_s=(2.0, 2.0, 2.0)
+    )
     assert result.ratio == 0.5
+    assert result.cpu_ratio == 1.5
 
 
 def test_a_bag_of_another_robot_is_refused(bag):
