@@ -190,6 +190,7 @@ class CommandTracks:
         self._bag = bag
         self._names = parameters.joints.names
         self._tracks: dict[str, list[_Track]] = {}
+        self._trajectories: list[tuple[str, _TrajectoryTrack]] = []
         self._measured_topic: str | None = None
         self._joint_states = cdr.JointStateReader()
         if action_topic is not None:
@@ -241,20 +242,18 @@ class CommandTracks:
             if output.type == "joint_trajectory":
                 self._measured_topic = absolute_topic(parameters.joints.topic, namespace)
                 require_topic(self._bag, self._measured_topic, JOINT_STATE, "joints.topic")
-            track = _TrajectoryTrack if output.type == "joint_trajectory" else _PositionTrack
-            self._tracks.setdefault(topic, []).append(track(output.joints, columns))
+                trajectory = _TrajectoryTrack(output.joints, columns)
+                self._trajectories.append((topic, trajectory))
+                self._tracks.setdefault(topic, []).append(trajectory)
+            else:
+                self._tracks.setdefault(topic, []).append(_PositionTrack(output.joints, columns))
 
     def _left_out(self, topic: str, error: Exception) -> None:
         self._bag.note(f"{self._bag.path}: topic '{topic}': command left out: {error}", topic, "command")
 
     def _measure(self, message: BagMessage) -> None:
         """Tell the trajectories that have not begun where the joints are."""
-        waiting = [
-            (topic, track)
-            for topic, tracks in self._tracks.items()
-            for track in tracks
-            if isinstance(track, _TrajectoryTrack) and not track.begun
-        ]
+        waiting = [(topic, track) for topic, track in self._trajectories if not track.begun]
         if not waiting:
             return
         try:
