@@ -8,6 +8,11 @@ from dataclasses import dataclass
 HOLD = "hold"
 
 
+def who_acts(active_mode: str, mode: str) -> str:
+    """In words, what acts where a mode cannot do what it promises."""
+    return f"{mode} without margin" if active_mode == mode else f"{active_mode} instead of {mode}"
+
+
 @dataclass(frozen=True)
 class Assessment:
     """Judgement on one inference before it starts.

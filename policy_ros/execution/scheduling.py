@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from policy_ros.data import ActionChunk
-from policy_ros.execution.assessment import Assessment
+from policy_ros.execution.assessment import Assessment, who_acts
 from policy_ros.execution.config import ExecutionConfig
 from policy_ros.execution.delay import MeasuredDelay
 from policy_ros.execution.hold import Hold, HoldCause
@@ -77,7 +77,7 @@ class Scheduler:
             return
         self._said_ns[assessment.active_mode] = now_ns
         if assessment.degradation:
-            _LOG.warning("%s instead of %s: %s", assessment.active_mode, progress.strategy.mode, assessment.degradation)
+            _LOG.warning("%s: %s", who_acts(assessment.active_mode, progress.strategy.mode), assessment.degradation)
         else:
             _LOG.info("%s acts", assessment.active_mode)
 

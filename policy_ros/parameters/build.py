@@ -63,6 +63,20 @@ def with_cameras_of(parameters: NodeParameters, policy: Configured) -> NodeParam
     return dataclasses.replace(parameters, cameras=cameras)
 
 
+def check_fit(parameters: NodeParameters, policy: Configured) -> None:
+    """Refuse a policy that cannot run on this robot with these parameters, whatever the robot sends.
+
+    Raises:
+        ConfigurationError: they do not fit each other.
+    """
+    parameters = with_cameras_of(parameters, policy)
+    check_joints(parameters, policy)
+    measured_order(parameters)
+    observation_config(parameters, policy)
+    strategy(parameters, policy)
+    make_gate(parameters)
+
+
 def state_names(parameters: NodeParameters) -> tuple[str, ...]:
     return parameters.joints.state_names or parameters.joints.names
 

@@ -70,7 +70,4 @@ def _check_directory(parameters: NodeParameters, path: Path, known: Collection[s
             build.check_action_size(parameters, preview.output_features[ACTION])
         return
     policy = _Configured(preview.name, preview.config)
-    build.check_joints(parameters, policy)
-    with_cameras = build.with_cameras_of(parameters, policy)
-    build.observation_config(with_cameras, policy)
-    build.strategy(with_cameras, policy)
+    build.check_fit(parameters, policy)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from policy_ros.data import ACTION, OBSERVATION_STATE, FeatureSpec, FeatureType
 from policy_ros.errors import ConfigurationError
-from policy_ros.parameters.build import camera_feature, state_names
+from policy_ros.parameters.build import camera_feature, check_fit, state_names
 from policy_ros.parameters.node import NodeParameters, PolicyParameters
 from policy_ros.parameters.schema import json_object
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from policy_ros.policies.base import Policy
+
+_log = logging.getLogger(__name__)
+_COLD_S = 1.0  # that a first inference may take without saying anything of the next: code is loaded, caches are filled
 
 Features = dict[str, dict[str, FeatureSpec]]
 
@@ -30,8 +34,30 @@ def load_policy_for(parameters: NodeParameters) -> Policy:
         PolicyRosError: what is wrong, in one line.
     """
     policy = load_cold_policy(parameters)
-    policy.warmup()
+    check_fit(parameters, policy)  # before the warm-up, which may take minutes
+    warm_up(parameters, policy)
     return policy
+
+
+def warm_up(parameters: NodeParameters, policy: Policy) -> None:
+    """Let a policy answer once, and say so where this machine is too slow for it by far.
+
+    Of inferences as they are while the robot moves, executing asks again and more precisely.
+    """
+    _log.info("warming up '%s' on %s", policy.name, policy.device)
+    first_s = policy.warmup()
+    config, execution = policy.config, parameters.execution
+    chunk_s = config.chunk_size / execution.rate_hz
+    if first_s <= max(chunk_s, _COLD_S):
+        return
+    limit_s = execution.inference_timeout_s
+    hangs = f", and one of more than execution.inference_timeout_s={limit_s:g} s to count as hung"
+    _log.warning(
+        "'%s' took %.1f s for its first inference on %s, its %d rows last %.2f s: expect the robot to wait between "
+        "chunks%s%s",
+        *(policy.name, first_s, policy.device, config.chunk_size, chunk_s),
+        *(hangs if first_s > limit_s else "", f"; {config.speed_advice}" if config.speed_advice else ""),
+    )
 
 
 def load_cold_policy(parameters: NodeParameters) -> Policy:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,9 @@ from policy_ros.policies.normalization import Normalization
 from policy_ros.policies.relative import RelativeActions
 from policy_ros.policies.units import Units
 from policy_ros.rtc import GuidanceOptions, inference_weights
+
+_log = logging.getLogger(__name__)
+_LONG_S = 5.0  # of a warm-up that is worth a line
 
 ACTION_IS_PAD = "action_is_pad"
 
@@ -293,21 +298,31 @@ class Policy(nn.Module, ABC):
         )
         return encoded
 
-    def warmup(self) -> None:
+    def warmup(self) -> float:
         """One inference on zeros, so that the first real one is not the slow one; the state stays as it is.
 
         A policy that can be guided is guided once as well: that takes a way of its own through the network, and back.
+
+        Returns:
+            How long the inference that is not guided took [s].
 
         Raises:
             ActionError: the chunk does not have the declared shape, or is not finite.
         """
         config = self.config
         observation = self._nothing_seen()
+        begin = time.monotonic()
         chunk = self.predict(observation)
+        took_s = time.monotonic() - begin
         self._check_chunk(chunk)
         if config.supports_guidance:
+            if took_s > _LONG_S:
+                _log.info(
+                    "'%s' took %.1f s for an inference; a guided one follows, which takes longer", self.name, took_s
+                )
             half = config.chunk_size // 2
             self._check_chunk(self.guided_inference(observation, prefix=chunk, delay=half, execution_horizon=half))
+        return took_s
 
     def freeze(self) -> None:
         """For inference only: evaluation mode, no gradients for the parameters."""

@@ -111,6 +111,11 @@ class PolicyConfig:
         return 0
 
     @property
+    def speed_advice(self) -> str:
+        """Which of its options make inference faster without another training; empty: none."""
+        return ""
+
+    @property
     def unfit_for_robots(self) -> str:
         """Why its rows are no positions of joints, so that a robot cannot be led by them; empty: they are."""
         return ""

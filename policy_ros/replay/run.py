@@ -15,6 +15,7 @@ import torch
 
 from policy_ros.durable import write_durably
 from policy_ros.errors import ConfigurationError
+from policy_ros.parameters.build import check_fit
 from policy_ros.replay.jobs import (
     ALL,
     INTERRUPTED,
@@ -168,11 +169,12 @@ def replay(
 
 def _check_policy(request: ReplayRequest) -> str:
     """Refuse here what every bag would refuse; the policy's registered name."""
-    if request.backend != RAY:
-        return policy_of(request.policy).name
-    name = policy_of(replace(request.policy, device="cpu")).name  # this machine may be none that policies run on
-    policy_of.cache_clear()
-    return name
+    elsewhere = request.backend == RAY  # then this machine may be none that policies run on
+    policy = policy_of(replace(request.policy, device="cpu") if elsewhere else request.policy)
+    check_fit(request.options.parameters, policy)
+    if elsewhere:
+        policy_of.cache_clear()
+    return policy.name
 
 
 def _run_here(

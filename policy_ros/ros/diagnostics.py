@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from policy_ros.data import StreamHealth
 from policy_ros.execution import ExecutionStatus, SwapPhase, SwapState
-from policy_ros.execution.assessment import HOLD
+from policy_ros.execution.assessment import HOLD, who_acts
 from policy_ros.observation import StreamStatistics
 from policy_ros.ros.runtime import PolicyRuntime
 
@@ -91,7 +91,7 @@ def execution_status(
         return status(f"{node_name}: execution", WARN, execution.not_ready, values)
     if execution.degradation:
         level = ERROR if execution.active_mode == HOLD else WARN
-        message = f"{execution.active_mode} instead of {execution.mode}: {execution.degradation}"
+        message = f"{who_acts(execution.active_mode, execution.mode)}: {execution.degradation}"
         return status(f"{node_name}: execution", level, message, values)
     message = "; ".join(filter(None, (execution.state.name.lower(), limited)))
     return status(f"{node_name}: execution", OK, message, values)

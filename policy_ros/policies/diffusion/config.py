@@ -146,6 +146,15 @@ class DiffusionConfig(PolicyConfig):
         return (self.denoising_steps, *rows) if self.noise_scheduler_type == "DDPM" else rows
 
     @property
+    def speed_advice(self) -> str:
+        """Fewer steps, which only DDIM bears well."""
+        ddim = "" if self.noise_scheduler_type == "DDIM" else " with noise_scheduler_type DDIM"
+        return (
+            f"it denoises in {self.denoising_steps} steps: set num_inference_steps in the checkpoint's config.json to "
+            f"fewer{ddim}, or use a GPU"
+        )
+
+    @property
     def seen_size(self) -> tuple[int, int]:
         """Height and width of images after resizing, before the crop."""
         if self.resize_shape is not None:

@@ -125,6 +125,16 @@ class TDMPCConfig(PolicyConfig):
         return False
 
     @property
+    def speed_advice(self) -> str:
+        """Less planning, or none."""
+        if not self.use_mpc:
+            return ""
+        return (
+            f"it plans with cem_iterations={self.cem_iterations} and n_gaussian_samples={self.n_gaussian_samples}: set "
+            "fewer in the checkpoint's config.json, or use_mpc to false for the learned policy alone, or use a GPU"
+        )
+
+    @property
     def noise_shape(self) -> tuple[int, ...]:
         """Flat: everything that one plan draws."""
         samples, actions = self.n_gaussian_samples + self.n_pi_samples, self.action_dim

@@ -103,6 +103,8 @@ def test_parameters_and_topics_are_those_of_the_namespace(run, tmp_path: Path):
         (("--delay", "soon"), "expected a duration such as 120ms"),
         (("--seed", "-1"), "seed: expected 0 or more"),
         (("--mode", "fast"), "execution.mode"),
+        (("--mode", "rtc"), "expected a policy that can be guided"),
+        (("-p", "cameras.side.topic:=side"), "cameras.side: the policy has no feature 'observation.images.side'"),
         (("--workers", "0"), "--workers: expected at least 1"),
         (("--through-ros", "--workers", "2"), "--through-ros: expected one bag after the other"),
         (("--through-ros", "--delay", "0.1s"), "--delay: expected none beside --through-ros"),

@@ -108,6 +108,18 @@ def test_a_delay_beyond_half_the_chunk_degrades_to_blending_then_to_holding_and_
     assert [text.split(" ")[0] for text in said] == ["hold", "blend", "rtc"]
 
 
+def test_a_mode_that_lasts_without_margin_is_not_said_to_stand_in_for_itself(make_bench, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="policy_ros")
+    bench = make_bench("overlap", horizon=HORIZON, execution_horizon=EXECUTED)
+    bench.infer()
+    turn(bench, 9)
+    bench.infer()
+    turn(bench, 1)
+    assert bench.status.active_mode == "overlap" and "d = 9, s = 6" in bench.status.degradation
+    said = [record.message.split(":")[0] for record in caplog.records if record.name.endswith("scheduling")]
+    assert said == ["hold instead of overlap", "overlap without margin"]
+
+
 def test_a_mode_that_comes_and_goes_is_said_now_and_then_only(bench, caplog) -> None:
     caplog.set_level(logging.INFO, logger="policy_ros")
     for consumed in (2, 1, 1):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,14 @@ def test_the_network_is_asked_once_for_each_step(monkeypatch, kind, steps, times
     asked = answer(policy, monkeypatch, torch.zeros(1))
     policy.predict(SEEN)
     assert asked == timesteps
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("DDPM", "20 steps.*to fewer with noise_scheduler_type DDIM"), ("DDIM", "20 steps.*to fewer, or")],
+)
+def test_it_says_which_option_makes_it_faster(kind, said) -> None:
+    assert re.search(said, build(noise_scheduler_type=kind, num_inference_steps=None).config.speed_advice)
 
 
 def test_ddim_depends_on_the_first_noise_alone() -> None:

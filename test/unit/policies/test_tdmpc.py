@@ -164,6 +164,11 @@ def test_without_planning_nothing_is_drawn():
         policy.predict(observation(), noise=np.zeros((1, 1), np.float32))
 
 
+def test_it_says_which_options_make_planning_faster():
+    assert "cem_iterations=2" in tiny(cem_iterations=2).config.speed_advice
+    assert not tiny(use_mpc=False).config.speed_advice
+
+
 def test_all_noise_is_used():
     """What is left over would mean that its size is miscounted."""
     policy = tiny(n_action_steps=2)
