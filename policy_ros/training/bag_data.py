@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from policy_ros.parameters.files import read_parameters
 from policy_ros.parameters.node import NodeParameters
 from policy_ros.policies.config import PolicyConfig
 from policy_ros.policies.features import features_to_json
-from policy_ros.policies.limits import MAX_IMAGE_SIDE
+from policy_ros.policies.limits import MAX_IMAGE_SIDE, MAX_OBSERVATION_VALUES
 from policy_ros.policies.normalization import Statistics
 from policy_ros.policies.registry import POLICY_REGISTRY
 from policy_ros.policies.relative import RelativeActions
@@ -28,7 +29,7 @@ from policy_ros.training.policy_options import policy_options
 from policy_ros.training.statistics import compute_statistics
 from policy_ros.training.stream import SampleStream
 
-_ANY_SIDE = MAX_IMAGE_SIDE  # of an image, where only the length of a chunk is asked for; every crop fits into it
+_MOST_VALUES = MAX_OBSERVATION_VALUES // 2  # of images; leaves more than enough for vectors
 
 
 def open_bag_data(options: TrainingOptions, say: Callable[[str], None]) -> BagData:
@@ -152,14 +153,20 @@ def _refuse_unmet(policy: str, unmet: object) -> None:
 
 
 def _config(options: TrainingOptions, features: Mapping[str, FeatureSpec]) -> PolicyConfig:
-    """The policy's configuration before the size of images is known."""
+    """The policy's configuration before the size of images is known: as large as may be, so that every crop fits."""
+    kind = POLICY_REGISTRY.get(options.policy).config_class
+    steps = options.policy_overrides().get("n_obs_steps", kind.n_obs_steps)
+    steps = steps if isinstance(steps, int) and steps > 0 else 1  # what else it may be the configuration refuses
+    images = [key for key, spec in features.items() if spec.type is FeatureType.VISUAL]
+    channels = steps * sum(features[key].shape[0] for key in images)
+    any_side = max(1, min(MAX_IMAGE_SIDE, math.isqrt(_MOST_VALUES // max(1, channels))))
     sized = {
-        key: FeatureSpec(spec.type, (spec.shape[0], *(side or _ANY_SIDE for side in spec.shape[1:])))
-        if spec.type is FeatureType.VISUAL
+        key: FeatureSpec(spec.type, (spec.shape[0], *(side or any_side for side in spec.shape[1:])))
+        if key in images
         else spec
         for key, spec in features.items()
     }
-    return POLICY_REGISTRY.get(options.policy).config_class.from_dict(policy_options(options, sized))
+    return kind.from_dict(policy_options(options, sized))
 
 
 def _summary(parts: Sequence[Part]) -> dict[str, Any]:

@@ -161,6 +161,18 @@ def test_a_training_too_short_for_its_first_phase_is_refused_before_bags_are_rea
         open_bag_data(options, lambda line: None)
 
 
+@pytest.mark.parametrize(("policy", "overrides"), [("flow", {}), ("diffusion", {"n_obs_steps": 8})])
+def test_many_cameras_and_a_long_history_are_no_reason_to_refuse_sizes_that_are_not_known_yet(
+    tmp_path: Path, policy: str, overrides: dict
+):
+    file = tmp_path / "robot.yaml"
+    cameras = {f"camera{i}": {"topic": f"camera{i}"} for i in range(6)}
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {**PARAMETERS, "cameras": cameras}}}))
+    given = {"bags": [str(tmp_path / "none")], "params_file": str(file), "policy": policy, "overrides": overrides}
+    with pytest.raises(PolicyRosError, match="none: "):  # got as far as the bag, which is not there
+        open_bag_data(make_options(given), lambda line: None)
+
+
 def test_a_policy_sees_the_cameras_that_are_chosen(recorded: Path):
     options = make_options(
         {
