@@ -87,8 +87,15 @@ class RestartNode:
     """The node's process is told to end while it is active, and begins again."""
 
 
+@dataclass(frozen=True)
+class Swap:
+    """Another policy takes over while the node is active."""
+
+    policy: str
+
+
 Fault = CameraDropout | JointDropout | FrozenCamera | PolicyFault
-Change = SetParameter | RefusedParameter | Reset | Reactivate
+Change = SetParameter | RefusedParameter | Swap | Reset | Reactivate
 Action = Fault | Change | Reconfigure | RestartRobot | RestartNode
 
 
@@ -121,6 +128,7 @@ def label(action: Action) -> str:
         FrozenCamera: "frozen camera",
         SetParameter: "parameter change",
         RefusedParameter: "invalid parameter",
+        Swap: "another policy takes over",
         Reset: "reset while running",
         Reactivate: "deactivate, activate",
         Reconfigure: "deactivate, clean up, configure, activate",

@@ -22,6 +22,8 @@ from soaking.events import (
     RobotStarting,
     Sample,
     Status,
+    SwapEnded,
+    Swapping,
 )
 
 DISCOVERY_S = 15.0  # in which a process that began again is found by everybody, on a busy machine
@@ -50,7 +52,8 @@ class OutputLimits:
 class Limits:
     """Every command is finite, within the position limits, and no step is larger than the velocity limit allows.
 
-    The first command of an epoch continues what is measured, every other one the command before it.
+    The first command of an epoch continues what is measured, every other one the command before it; so may the first
+    command of another policy.
 
     Args:
         outputs: by name.
@@ -65,6 +68,8 @@ class Limits:
         self._outputs = outputs
         self._measured_s = measured_s
         self._epoch = -1
+        self._swapping = False  # another policy is on its way
+        self._may_continue = False  # the epoch may be its
         self._previous: dict[str, tuple[int, NDArray[np.float64]]] = {}  # output to epoch and row
         self._measured: deque[tuple[float, dict[str, float]]] = deque()
 
@@ -75,8 +80,11 @@ class Limits:
                 self._measured.popleft()
         elif isinstance(event, RobotStarting):
             self._measured.clear()  # it begins in another pose
+        elif isinstance(event, (Swapping, SwapEnded)):
+            self._swapping = isinstance(event, Swapping)
         elif isinstance(event, Chunk):
-            self._epoch = event.epoch
+            if event.epoch != self._epoch:
+                self._epoch, self._may_continue = event.epoch, self._swapping
         elif isinstance(event, Command):
             self.checked += 1
             self.lost += event.lost
@@ -102,12 +110,15 @@ class Limits:
     def _judge_step(self, command: Command, limits: OutputLimits) -> Iterator[str]:
         epoch, before = self._previous.get(command.output, (None, None))
         row = command.rows[0]
-        if epoch == self._epoch and before is not None:
+        if before is not None and (epoch == self._epoch or self._may_continue):
             steps = np.abs(row - before)
-            if np.any(steps > (1 + command.lost) * limits.max_step + ROUNDING):
+            close = bool(np.all(steps <= (1 + command.lost) * limits.max_step + ROUNDING))
+            if close:
+                return
+            if epoch == self._epoch:
                 lost = f", {command.lost} lost between" if command.lost else ""
                 yield f"{command.output}: a step of {steps.tolist()} from the command before{lost}"
-            return
+                return
         for joint, value, step in zip(limits.joints, row, limits.max_step, strict=True):
             seen = [positions[joint] for _, positions in self._measured]
             if seen and not min(seen) - step - ROUNDING <= value <= max(seen) + step + ROUNDING:

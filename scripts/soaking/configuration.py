@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,24 +19,8 @@ from policy_ros.ros.installation import share_directory
 from soaking.checks import OutputLimits
 
 SLACK_S = 0.3  # transport and scheduling between a tick's look at the clock and its command, on a busy machine
-OVERRIDES = {
-    "unreliable_act": {"n_encoder_layers": 2, "use_vae": False},
-    "unreliable_flow": {"n_encoder_layers": 2, "n_decoder_layers": 2, "num_inference_steps": 4},
-}
-COMMON_OVERRIDES = {
-    "chunk_size": 50,
-    "n_action_steps": 50,
-    "dim_model": 128,
-    "n_heads": 4,
-    "dim_feedforward": 256,
-    "pretrained_backbone_weights": None,
-}
+CHUNK_SIZE = 50
 IMAGE_WIDTH, IMAGE_HEIGHT = 160, 120
-
-
-def overrides(policy: str) -> str:
-    """``policy.overrides`` of one of the policies."""
-    return json.dumps({**COMMON_OVERRIDES, **OVERRIDES[policy]})
 
 
 @dataclass(frozen=True)
@@ -60,7 +43,7 @@ class Configuration:
     @property
     def chunk_s(self) -> float:
         """T of a fault of the policy: what one chunk commits to at most, and braking [s]."""
-        return COMMON_OVERRIDES["chunk_size"] * self.dt_s + self.braking_s
+        return CHUNK_SIZE * self.dt_s + self.braking_s
 
     @property
     def bounds_s(self) -> dict[str, float]:

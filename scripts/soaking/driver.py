@@ -23,10 +23,11 @@ from soaking.actions import (
     RestartRobot,
     SetParameter,
     Step,
+    Swap,
     label,
 )
-from soaking.configuration import Configuration, overrides
-from soaking.events import Activating, Deactivated, FaultBegan, FaultEnded, RobotStarting
+from soaking.configuration import Configuration
+from soaking.events import Activating, Deactivated, FaultBegan, FaultEnded, RobotStarting, SwapEnded, Swapping
 from soaking.observer import POLICY, ROBOT, Observer, Unanswered
 from soaking.orders import Order
 from soaking.processes import Processes
@@ -73,6 +74,8 @@ class Driver:
     ) -> None:
         self.done: Counter[str] = Counter()
         self.resets = 0
+        self.swaps = 0  # that came about
+        self._swapping: str | None = None  # the policy that was asked for last, until its swap has ended
         self.activations = 0  # after which the endpoints were as they have to be
         self.calm = False  # nothing is wrong, the node commands
         self._processes = processes
@@ -113,6 +116,7 @@ class Driver:
             self._complain("answers", str(problem))
         self.done[label(step.action)] += 1
         self._recover()
+        self._await_swap(may_fail=isinstance(step.action, PolicyFault))
         self._referee.context = f"after {step.action}"
 
     # Actions
@@ -125,6 +129,8 @@ class Driver:
         elif isinstance(action, RefusedParameter):
             if not self._observer.set_parameters(POLICY, {action.name: action.value}, CALL_S):
                 self._complain("parameters", f"{action.name} = {action.value!r} was accepted")
+        elif isinstance(action, Swap):
+            self._swap(action.policy)
         elif isinstance(action, Reset):
             self._reset()
         elif isinstance(action, Reactivate):
@@ -217,6 +223,43 @@ class Driver:
         """A horizon that does not fit the mode in force is refused, and so is a mode that does not fit the horizon."""
         return action.name in ("execution.mode", "execution.execution_horizon") and "horizon" in refusal
 
+    def _choose(self, policy: str) -> None:
+        path = str(self._processes.checkpoint(policy))
+        refusal = self._observer.set_parameters(POLICY, {"policy.path": path}, CALL_S)
+        if refusal:
+            self._complain("parameters", f"policy.path = {path} was refused: {refusal}")
+
+    def _swap(self, policy: str) -> None:
+        self._referee.add(Swapping(time.time()))
+        self._swapping = policy
+        self._choose(policy)
+
+    def _await_swap(self, *, may_fail: bool) -> None:
+        policy, self._swapping = self._swapping, None
+        if policy is not None:
+            self._see_swap_through(policy, may_fail)
+            self._referee.add(SwapEnded(time.time()))
+            self._recover()
+
+    def _see_swap_through(self, policy: str, may_fail: bool) -> None:
+        """Until the policy that was asked for runs; where it misbehaved it may have been given up, and that is told."""
+        wanted, deadline = str(self._processes.checkpoint(policy)), time.monotonic() + RECOVERY_S
+        while not self._swapped_to(wanted):
+            status = self._observer.status
+            if status is not None and status.swap_phase == "failed":
+                if not may_fail:
+                    self._complain("swaps", f"{policy} did not take over: {status.swap_detail}")
+                return
+            if time.monotonic() > deadline:
+                self._complain("swaps", f"{policy} did not take over within {RECOVERY_S:g} s ({self._described()})")
+                return
+            self._wait(POLL_S)
+        self.swaps += 1
+
+    def _swapped_to(self, path: str) -> bool:
+        status = self._observer.status
+        return status is not None and status.policy_path == path and status.swap_phase == "idle"
+
     def _reset(self) -> None:
         self.resets += self._observer.reset(CALL_S)
 
@@ -266,10 +309,7 @@ class Driver:
     def _configure(self, policy: str | None) -> None:
         """With another policy, or as it is; refused while an inference of the previous policy still runs."""
         if policy is not None:
-            values = {"policy.type": policy, "policy.overrides": overrides(policy)}
-            refusal = self._observer.set_parameters(POLICY, values, CALL_S)
-            if refusal:
-                self._complain("parameters", f"{values} was refused: {refusal}")
+            self._choose(policy)
         self._repeat(lambda: self._observer.transition("configure", CONFIGURE_S), CONFIGURE_S, "configuring")
 
     def _transition(self, name: str) -> None:

@@ -105,4 +105,30 @@ class Status:
     hold_cause: str = ""
 
 
-Event = Command | Chunk | Sample | FaultBegan | FaultEnded | RobotStarting | Activating | Deactivated | Status
+@dataclass(frozen=True)
+class Swapping:
+    """Another policy was asked for: until that has ended an epoch may continue what is commanded."""
+
+    time_s: float
+
+
+@dataclass(frozen=True)
+class SwapEnded:
+    """The other policy runs, or will not."""
+
+    time_s: float
+
+
+Event = (
+    Command
+    | Chunk
+    | Sample
+    | FaultBegan
+    | FaultEnded
+    | RobotStarting
+    | Activating
+    | Deactivated
+    | Swapping
+    | SwapEnded
+    | Status
+)

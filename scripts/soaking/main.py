@@ -14,6 +14,7 @@ from policy_ros.ros.installation import with_middleware_profile
 from policy_ros.ros.monitor import STATES
 from policy_ros.ros.process import stop_on_signals
 from soaking import configuration
+from soaking.checkpoints import write_checkpoints
 from soaking.checks import FreshInputs, Limits, PlausibleStatus, SilentAfterFault, SilentUnlessActive, WithinPlan
 from soaking.configuration import SLACK_S, Configuration
 from soaking.domain import own_domain
@@ -95,6 +96,7 @@ class Soak:
 
     def run(self) -> Result:
         """Everything from the first process to the last."""
+        write_checkpoints(POLICIES, self._configuration, self._folder)
         processes = Processes(self._folder, self._configuration, POLICIES[0], self._seed)
         observer = None
         left: list[str] = []
@@ -170,6 +172,7 @@ class Soak:
             totals=self._status.totals,
             holds=self._status.holds,
             resets=self._driver.resets,
+            swaps=self._driver.swaps,
             activations=self._driver.activations,
             commands=self._limits.checked,
             lost=self._limits.lost,

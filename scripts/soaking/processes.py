@@ -13,7 +13,7 @@ import yaml
 from policy_ros.ros.children import Child
 from policy_ros.ros.installation import share_directory
 from policy_ros.ros.shared_memory import all_segments, mapped_segments, remove_segments, segments_of
-from soaking.configuration import IMAGE_HEIGHT, IMAGE_WIDTH, Configuration, overrides
+from soaking.configuration import IMAGE_HEIGHT, IMAGE_WIDTH, Configuration
 from soaking.orders import ORDER_FILE, Order, give_order
 
 # Below the ports of the domains: taken by whoever comes first, of any domain, and kept for whoever comes next.
@@ -25,7 +25,7 @@ class Processes:
     """Both processes, with their logs in a folder, and what they have in shared memory.
 
     Args:
-        folder: for logs and the order file.
+        folder: for logs and the order file, with the policies' checkpoints.
         configuration: of the node.
         policy: that the node is to configure first.
         seed: of the robot.
@@ -45,6 +45,10 @@ class Processes:
         self._logs: list[IO[str]] = []
         self.robot = self._start_robot()
         self.node = self._start_node()
+
+    def checkpoint(self, policy: str) -> Path:
+        """Directory of one of the policies, see :func:`soaking.checkpoints.write_checkpoints`."""
+        return self._folder.resolve() / policy
 
     def order(self, order: Order) -> None:
         """What the policy does from its next inference on."""
@@ -100,7 +104,7 @@ class Processes:
         return self._start("simulated_robot", arguments)
 
     def _start_node(self) -> Child:
-        policy = {"policy.type": self._policy, "policy.overrides": overrides(self._policy)}
+        policy = {"policy.path": str(self.checkpoint(self._policy)), "policy.type": "", "policy.overrides": ""}
         file = self._folder / "policy_node.yaml"
         # One file: of a parameter in three files, rcl does not take the last one.
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {**self._configuration.values, **policy}}}))

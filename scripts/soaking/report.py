@@ -36,6 +36,7 @@ class Result:
         totals: counters of the status, over all activations.
         holds: by cause.
         resets: latched holds that were reset, and resets for their own sake.
+        swaps: policies that took over from another.
         activations: after which the node had exactly one endpoint on each of its topics.
         commands: checked.
         lost: published and not seen.
@@ -57,6 +58,7 @@ class Result:
     totals: Mapping[str, int]
     holds: Mapping[str, int]
     resets: int
+    swaps: int
     activations: int
     commands: int
     lost: int
@@ -114,7 +116,8 @@ def _head(result: Result) -> str:
         f"({result.lost} more published that did not reach the observer), {result.violation_count} violations.\n\n"
         f"{totals.get('chunks', 0)} chunks ({totals.get('chunks_guided', 0)} guided, "
         f"{totals.get('chunks_late', 0)} too late, {totals.get('chunks_rejected', 0)} rejected), "
-        f"{totals.get('inference_errors', 0)} exceptions, {totals.get('holds', 0)} holds, {result.resets} resets. "
+        f"{totals.get('inference_errors', 0)} exceptions, {totals.get('holds', 0)} holds, "
+        f"{result.resets} resets, {result.swaps} swaps. "
         f"{result.activations} activations, after each exactly one endpoint of the node on each of its topics.\n"
     )
 

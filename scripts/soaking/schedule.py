@@ -23,6 +23,7 @@ from soaking.actions import (
     RestartRobot,
     SetParameter,
     Step,
+    Swap,
 )
 
 MODES = ("sync", "overlap", "ensemble", "blend", "rtc")
@@ -34,6 +35,7 @@ REFUSED = (
     RefusedParameter("execution.rate_hz", 100.0),
     RefusedParameter("policy.prompt", 3),
     RefusedParameter("policy.type", "act"),
+    RefusedParameter("policy.path", "/nowhere"),
     RefusedParameter("rtc.max_guidance_weight", float("nan")),
     RefusedParameter("joints.max_age_s", 10.0),
     RefusedParameter("use_sim_time", True),
@@ -48,6 +50,7 @@ DRAWS: tuple[tuple[float, str], ...] = (
     (5, "hang"),
     (22, "set"),
     (8, "refused"),
+    (10, "swap"),
     (3, "reset"),
     (8, "reactivate"),
     (7, "reconfigure"),
@@ -119,9 +122,10 @@ class Schedule:
             "hang": lambda: PolicyFault("hang", self._policy_fault_s()),
             "set": self._set,
             "refused": lambda: draw.choice(REFUSED),
+            "swap": self._swap,
             "reset": Reset,
             "reactivate": lambda: Reactivate(draw.uniform(0.0, 1.0)),
-            "reconfigure": lambda: Reconfigure(draw.choice((self.policies[0], *self.policies))),
+            "reconfigure": lambda: Reconfigure(self._policy()),
             "restart robot": lambda: RestartRobot(kill=False),
             "kill robot": lambda: RestartRobot(kill=True),
             "restart node": RestartNode,
@@ -149,6 +153,12 @@ class Schedule:
             )
         )
 
+    def _swap(self) -> Swap:
+        return Swap(self._policy())
+
+    def _policy(self) -> str:
+        return self._random.choice((self.policies[0], *self.policies))
+
     def _change(self) -> Change:
         draw = self._random
-        return draw.choice((self._set(), draw.choice(REFUSED), Reset(), Reactivate(0.0)))
+        return draw.choice((self._set(), draw.choice(REFUSED), self._swap(), Reset(), Reactivate(0.0)))

@@ -27,6 +27,8 @@ from soaking.events import (
     RobotStarting,
     Sample,
     Status,
+    SwapEnded,
+    Swapping,
 )
 
 STEP = 0.03
@@ -103,6 +105,15 @@ def test_the_first_command_of_an_epoch_has_to_begin_where_the_joint_was_measured
     assert violations(check, *before, *moved, Chunk(2.0, 2, 50), command(2.0, 0.45)) == []
     (line,) = violations(check, Chunk(3.0, 3, 50), command(3.0, 0.6))
     assert "the epoch begins at 0.6000 for elbow" in line
+
+
+def test_another_policy_may_go_on_from_the_command_before_and_no_further_than_a_step():
+    begun = [joint(0.9, 0.5), Chunk(1.0, 1, 50), command(1.0, 0.5), command(1.02, 0.53), command(1.04, 0.56)]
+    swapped = [*begun, Swapping(1.05), Chunk(1.06, 2, 50)]
+    assert violations(limits(), *swapped, command(1.06, 0.59), SwapEnded(1.1)) == []
+    assert violations(limits(), *swapped, command(1.06, 0.6))
+    assert violations(limits(), *begun, Swapping(1.05), SwapEnded(1.05), Chunk(1.06, 2, 50), command(1.06, 0.59))
+    assert violations(limits(), *swapped, command(1.06, 0.59), command(1.08, 0.63))
 
 
 def test_measurements_that_are_too_old_do_not_excuse_the_beginning_of_an_epoch():

@@ -17,6 +17,7 @@ def result(violations: tuple[Violation, ...] = (), series: tuple[Series, ...] = 
         totals={"chunks": 900, "holds": 5},
         holds={"STREAM_EXPIRED": 5},
         resets=1,
+        swaps=1,
         activations=4,
         commands=30000,
         lost=2,

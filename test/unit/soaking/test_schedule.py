@@ -18,6 +18,7 @@ from soaking.actions import (
     RestartRobot,
     SetParameter,
     Step,
+    Swap,
     label,
 )
 from soaking.schedule import MODES, Schedule
@@ -50,7 +51,7 @@ def test_the_same_seed_draws_the_same_steps_and_another_one_others():
 
 def test_an_hour_of_steps_has_every_action():
     drawn = [step.action for step in steps(0, 600)]
-    kinds = {CameraDropout, JointDropout, FrozenCamera, PolicyFault, SetParameter, RefusedParameter, Reset}
+    kinds = {CameraDropout, JointDropout, FrozenCamera, PolicyFault, SetParameter, RefusedParameter, Swap, Reset}
     assert {type(action) for action in drawn} == kinds | {Reactivate, Reconfigure, RestartRobot, RestartNode}
     assert {action.kind for action in drawn if isinstance(action, PolicyFault)} == {"nan", "raise", "hang", "delay"}
     assert {action.value for action in drawn if getattr(action, "name", "") == "execution.mode"} >= set(MODES)
