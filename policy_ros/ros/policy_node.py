@@ -80,7 +80,7 @@ class PolicyNode(ManagedNode):
             f"on {policy.device}: {policy.config.chunk_size} x {len(parameters.joints.names)} actions "
             f"at {parameters.execution.rate_hz:g} Hz"
         )
-        gc.collect()
+        release_memory()  # what loading took beside the weights
         gc.freeze()  # torch's objects make a full collection stop all threads for 0.1 s and more: leave them out
 
     def activate(self) -> None:
