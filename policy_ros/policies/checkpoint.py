@@ -132,7 +132,7 @@ def read_weights(
     try:
         if shared:
             held = Weights.of(path / WEIGHTS_FILE, shared=True)
-            tensors = merged({name: held[name] for name in weights}, weights)
+            tensors = merged(held.named(weights), weights)
             own = policy.state_dict()
             place(policy, {name: tensors[name] for name in tensors if name in own}, device, keep=[held])
         else:

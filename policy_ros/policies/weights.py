@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +73,17 @@ class Weights(Mapping[str, Tensor]):
                     raise CheckpointError(f"{path}: changed while it was read; load it again")
                 _held[before] = known
             return known
+
+    def named(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Those of these names, which were in the file when it was looked at.
+
+        Raises:
+            CheckpointError: one is not there any more.
+        """
+        try:
+            return {name: self._tensors[name] for name in names}
+        except KeyError as error:
+            raise CheckpointError(f"{error} is not there any more: the file changed meanwhile; load it again") from None
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]

@@ -66,7 +66,13 @@ def _build(file: Path, device: torch.device, trained: bool, shared: bool) -> Com
     policy = _make(plan)
     if files:
         weights = {path: Weights.of(path, shared=shared) for path in files}
-        found = {own: weights[path][name] for path, names in files.items() for name, own in names.items()}
+        found: dict[str, Tensor] = {}
+        for path, names in files.items():
+            try:
+                held = weights[path].named(names)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path}: {error}") from None
+            found.update({names[name]: value for name, value in held.items()})
         place(policy, found, device, keep=list(weights.values()) if shared else [])
     policy.to(device).eval()
     if shared:

@@ -17,6 +17,7 @@ from policy_ros.policies.nn.strided_conv import feature_map_size
 
 _IMAGE_PREFIX = "observation.image"
 _LR = "optimizer_lr"
+_LEAST_STD_MAX = 1e-12  # without any spread the loss is infinite
 
 Activation = Literal["SiLU", "ReLU", "LeakyReLU", "ELU", "GELU", "Mish", "Tanh", "Sigmoid", "Softplus", "Identity"]
 
@@ -189,7 +190,7 @@ class GaussianActorConfig(PolicyConfig):
             for width in widths:
                 check_range(f"{name}.hidden_dims", width, 1, MAX_WIDTH)
         head = self.policy_kwargs
-        check_range("policy_kwargs.std_max", head.std_max, 0.0, math.inf)
+        check_range("policy_kwargs.std_max", head.std_max, _LEAST_STD_MAX, math.inf)
         check_range("policy_kwargs.std_min", head.std_min, 0.0, head.std_max)
         check_range("policy_kwargs.init_final", head.init_final, 0.0, math.inf)
         self._check_inputs()

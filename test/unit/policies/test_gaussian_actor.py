@@ -246,6 +246,7 @@ def picture(*shape: int) -> dict[str, object]:
         ({"actor_network_kwargs": {"hidden": [3]}}, "actor_network_kwargs: 'hidden' is no option.*hidden_dims"),
         ({"actor_network_kwargs": [3]}, "actor_network_kwargs: expected {option: value}"),
         ({"policy_kwargs": {"std_min": "low"}}, "policy_kwargs.std_min: expected float"),
+        ({"policy_kwargs": {"std_min": 0.0, "std_max": 0.0}}, "policy_kwargs.std_max: expected a value from 1e-12"),
         ({"policy_kwargs": {"std_min": 2.0, "std_max": 1.0}}, "policy_kwargs.std_min: expected a value from 0"),
         ({"discrete_critic_network_kwargs": {"final_activation": "Linear"}}, "final_activation: expected one of SiLU"),
         ({"input_features": {LEFT: picture(3, 38, 64)}}, "sides of at least 39"),

@@ -28,6 +28,13 @@ def file(tmp_path):
     return path
 
 
+def test_a_tensor_that_is_gone_since_the_file_was_looked_at_is_said(file):
+    weights = Weights.of(file, shared=True)
+    assert set(weights.named(["bias"])) == {"bias"}
+    with pytest.raises(CheckpointError, match="'scale' is not there any more"):
+        weights.named(["bias", "scale"])
+
+
 def test_policies_that_share_have_one_copy(saved, observe):
     first, second = (load_policy(saved, device="cpu", shared=True) for _ in range(2))
     alone = load_policy(saved, device="cpu")
