@@ -16,7 +16,7 @@ from policy_ros.errors import PolicyRosError
 from policy_ros.execution import SwapPhase, SwapState, SwapTracker
 from policy_ros.parameters.candidate import check_candidate
 from policy_ros.parameters.node import NodeParameters, PolicyParameters
-from policy_ros.parameters.policy import load_cold_policy
+from policy_ros.parameters.policy import load_cold_policy, warm_up
 from policy_ros.ros.guarded import guarded
 from policy_ros.ros.lifecycle import ManagedNode
 from policy_ros.ros.memory import release_memory
@@ -135,7 +135,7 @@ class PolicySwapper:
         policy = load_cold_policy(parameters)
         if not self._tracker.advance(ticket, SwapPhase.WARMING):
             return None
-        policy.warmup()
+        warm_up(parameters, policy)
         return policy
 
     def _introduce(self, ticket: int, policy: Policy, wanted: PolicyParameters) -> None:
