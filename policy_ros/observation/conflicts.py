@@ -75,9 +75,9 @@ class AlternationDetector:
         previous, self._previous = self._previous, value
         if previous is None:
             return None
-        step = value - previous
-        if abs(step) <= max(self._tolerance, NOISE_FACTOR * self._usual_step):
-            self._usual_step += NOISE_SMOOTHING * (abs(step) - self._usual_step)
+        step = abs(value - previous)
+        if step <= self._tolerance or step <= NOISE_FACTOR * self._usual_step:
+            self._usual_step += NOISE_SMOOTHING * (step - self._usual_step)
         elif self._open is not None and self._returns(self._open, value, stamp_ns):
             return self._close(self._open, stamp_ns)
         else:

@@ -50,6 +50,9 @@ class JointMerger:
         self._index = {name: i for i, name in enumerate(self._names)}
         self._positions = np.full(len(self._names), np.nan)
         self._stamps_ns: list[int | None] = [None] * len(self._names)
+        self._newest_ns: int | None = None
+        self._message_names: tuple[str, ...] = ()
+        self._layout: list[tuple[int, int]] = []  # of such messages: place in the message, index of the joint
         self.forgive()
 
     def concerns(self, names: Sequence[str]) -> bool:
@@ -70,18 +73,22 @@ class JointMerger:
         Returns:
             Why the message, or with ``OUT_OF_ORDER`` part of it, was dropped; None when it was taken.
         """
-        if len(names) != len(positions) or len(set(names)) != len(names):
+        if len(names) != len(positions) or not self._lay_out(names):
             return DropCause.MALFORMED
-        values = [(self._index[n], float(p)) for n, p in zip(names, positions, strict=True) if n in self._index]
-        if not all(math.isfinite(value) for _, value in values):
+        values = [(i, float(positions[place])) for place, i in self._layout]
+        if not all(map(math.isfinite, [value for _, value in values])):
             return DropCause.NON_FINITE
-        newer = [(i, value) for i, value in values if not self._is_older(i, stamp_ns)]
+        newer = values
+        if self._newest_ns is not None and stamp_ns < self._newest_ns:
+            newer = [(i, value) for i, value in values if not self._is_older(i, stamp_ns)]
         # Also by what is out of order: of two sources whose clocks differ, one always is.
         if self._conflicting(values, stamp_ns, source):
             return DropCause.CONFLICTING
         for i, value in newer:
             self._positions[i] = value
             self._stamps_ns[i] = stamp_ns
+        if newer is values and values:
+            self._newest_ns = stamp_ns
         return DropCause.OUT_OF_ORDER if len(newer) < len(values) else None
 
     def explain(self, cause: DropCause, names: Sequence[str], positions: Sequence[float]) -> str:
@@ -97,14 +104,26 @@ class JointMerger:
             return f"expected stamps that increase, got an older one for some of {', '.join(names)}"
         return "; ".join(str(c) for c in self.conflicts())
 
+    def _lay_out(self, names: Sequence[str]) -> bool:
+        """Find the joints of a message, mostly one with the names of the one before; False where a name comes twice."""
+        if tuple(names) != self._message_names:
+            if len(set(names)) != len(names):
+                return False
+            self._message_names = tuple(names)
+            self._layout = [(place, self._index[name]) for place, name in enumerate(names) if name in self._index]
+        return True
+
     def _is_older(self, index: int, stamp_ns: int) -> bool:
         known_ns = self._stamps_ns[index]
         return known_ns is not None and stamp_ns < known_ns
 
     def _conflicting(self, values: list[tuple[int, float]], stamp_ns: int, source: str) -> bool:
+        found = False
         for i, value in values:
-            self._detectors[i].observe(value, stamp_ns, source)
-        return any(self._detectors[i].conflict is not None for i, _ in values)
+            detector = self._detectors[i]
+            detector.observe(value, stamp_ns, source)
+            found = found or detector.conflict is not None
+        return found
 
     def snapshot(self) -> JointSnapshot | None:
         """All joints merged, or None while one of them was never seen. The array is the caller's."""
