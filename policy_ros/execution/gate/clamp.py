@@ -52,10 +52,10 @@ class Clamp:
         if not self._bends:
             starts = zip(columns, motion.position.tolist(), self._bounds, strict=True)
             return _rows(limited_speed(*start) for start in starts)
-        joints = list(zip(columns, _joints(motion), self._bounds, strict=True))
-        if all(keeps(*joint) for joint in joints):
-            return inside
-        return _rows(follow(*joint) for joint in joints)
+        for index, joint in enumerate(zip(columns, _joints(motion), self._bounds, strict=True)):
+            if not keeps(*joint):
+                inside[:, index] = follow(*joint)
+        return inside
 
 
 def _joints(motion: Motion) -> Iterator[JointMotion]:

@@ -39,7 +39,7 @@ class Reference:
         if np.isinf([self.limits.max_acceleration, self.limits.max_jerk]).all():
             allowed = self.no_faster(inside, motion)
         else:
-            allowed = inside if self.keeps(inside, motion) else self.follow(inside, motion)
+            allowed = np.where(self.keeps(inside, motion), inside, self.follow(inside, motion))
         return np.where(np.abs(allowed - wanted) > SAME, allowed, wanted)
 
     def no_faster(self, rows: np.ndarray, motion: Motion) -> np.ndarray:
@@ -48,19 +48,20 @@ class Reference:
             places.append(clip(row, places[-1] - self.speed * self.dt, places[-1] + self.speed * self.dt))
         return np.array(places[1:])
 
-    def keeps(self, rows: np.ndarray, motion: Motion) -> bool:
+    def keeps(self, rows: np.ndarray, motion: Motion) -> np.ndarray:
+        """Which joints are within their limits with all rows."""
         places = np.vstack((motion.position, rows))
         velocity = np.vstack((motion.velocity, np.diff(places, axis=0) / self.dt))
         change = np.diff(velocity, axis=0)
         acceleration = np.vstack((motion.acceleration, change / self.dt))
-        return bool(
-            np.all(np.abs(motion.wanted - motion.position) <= ON_TRACK)
-            and np.all(np.abs(velocity[1:]) <= self.speed)
-            and np.all(np.abs(change) <= self.reach)
-            and np.all((np.abs(np.diff(acceleration, axis=0)) <= self.bend) | (self.bend == HUGE))
-            and np.all(velocity[1:] <= stopping(self.upper - places[:-1], self.reach, self.dt))
-            and np.all(-velocity[1:] <= stopping(places[:-1] - self.lower, self.reach, self.dt))
+        within = (
+            (np.abs(velocity[1:]) <= self.speed)
+            & (np.abs(change) <= self.reach)
+            & ((np.abs(np.diff(acceleration, axis=0)) <= self.bend) | (self.bend == HUGE))
+            & (velocity[1:] <= stopping(self.upper - places[:-1], self.reach, self.dt))
+            & (-velocity[1:] <= stopping(places[:-1] - self.lower, self.reach, self.dt))
         )
+        return np.all(within, axis=0) & (np.abs(motion.wanted - motion.position) <= ON_TRACK)
 
     def follow(self, rows: np.ndarray, motion: Motion) -> np.ndarray:
         allowed, asked = [], clip(motion.wanted, self.lower, self.upper)
