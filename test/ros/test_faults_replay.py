@@ -243,7 +243,8 @@ def test_ctrl_c_ends_it_soon_with_what_is_done_written(given, tmp_path: Path):
     assert told["status"] in ("partial", "failed") and {bag["error"] for bag in told["bags"]} == {"interrupted"}
     assert "interrupted" in output
     assert not list((tmp_path / "out").glob("*.unfinished"))
-    assert not processes_of(process.pid)
+    # multiprocessing's own helper ends when it finds that everybody who spoke to it has ended
+    wait_for(lambda: not processes_of(process.pid), timeout_s=TIMEOUT_S, what="the end of every process")
 
 
 def test_a_killed_worker_fails_its_bag_only(given, tmp_path: Path):
