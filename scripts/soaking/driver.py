@@ -238,8 +238,8 @@ class Driver:
         policy, self._swapping = self._swapping, None
         if policy is not None:
             self._see_swap_through(policy, may_fail)
+            self._recover()  # the status may tell of it before the first command of the other policy
             self._referee.add(SwapEnded(time.time()))
-            self._recover()
 
     def _see_swap_through(self, policy: str, may_fail: bool) -> None:
         """Until the policy that was asked for runs; where it misbehaved it may have been given up, and that is told."""

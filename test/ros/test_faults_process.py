@@ -296,7 +296,11 @@ def test_reset_is_refused_while_inactive(start_node):
 def test_a_node_without_faults_does_not_hold(robot, start_node):
     start_node().bring_up()
     wait_until_commanding(robot)
-    stays(lambda: robot.status.holds == 0 and robot.status.state != PolicyStatus.HOLDING, 3.0, "a hold without a fault")
+    stays(
+        lambda: robot.status.holds == 0 and robot.status.state != PolicyStatus.HOLDING,
+        3.0,
+        lambda: f"a hold without a fault: {[(status.holds, status.hold_cause) for status in robot.statuses[-5:]]}",
+    )
 
 
 def _stamp_s(status: PolicyStatus) -> float:

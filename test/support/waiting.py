@@ -20,9 +20,9 @@ def wait_for(condition: Callable[[], object], timeout_s: float, what: str | Call
         time.sleep(POLL_S)
 
 
-def stays(condition: Callable[[], object], duration_s: float, what: str) -> None:
+def stays(condition: Callable[[], object], duration_s: float, what: str | Callable[[], str]) -> None:
     """Assert that ``condition()`` remains true for a while: the absence of an event has no event to wait for."""
     deadline = time.monotonic() + duration_s
     while time.monotonic() < deadline:
-        assert condition(), what
+        assert condition(), what if isinstance(what, str) else what()
         time.sleep(POLL_S)
