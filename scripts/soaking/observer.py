@@ -160,8 +160,8 @@ class Observer:
     def _on_command(self, output: str) -> Callable[[Any, dict[str, int]], None]:
         # rclpy tells a callback's wish for the message's info from its signature.
         def on_command(message: Any, info: dict[str, int]) -> None:
-            number = info["publication_sequence_number"]  # a new publisher begins with 1
-            lost = max(0, number - self._sequence.get(output, 0) - 1)
+            number = info["publication_sequence_number"]
+            lost = lost_before(number, self._sequence.get(output, 0))
             self._sequence[output] = number
             self.commands += 1
             self._referee.add(Command(info["source_timestamp"] * _NS, output, _rows(message), lost))
@@ -193,6 +193,11 @@ class Observer:
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):  # closed while waiting
             self._executor.spin()
+
+
+def lost_before(number: int, last: int) -> int:
+    """Messages that did not come between two sequence numbers; a new publisher begins with 1, also unheard."""
+    return number - 1 if number <= last else number - last - 1
 
 
 def _wait(condition: Callable[[], bool], deadline: float, what: str) -> None:

@@ -16,7 +16,7 @@ from rclpy.node import Node
 from soaking import configuration
 from soaking.checks import FreshInputs, Limits, SilentUnlessActive
 from soaking.events import Deactivated
-from soaking.observer import Observer
+from soaking.observer import Observer, lost_before
 from soaking.referee import Referee
 from support.waiting import wait_for
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -77,6 +77,13 @@ def referee(domain_id: int, fake_node: FakeNode) -> Iterator[Referee]:
 
 def found(referee: Referee, *words: str) -> bool:
     return any(all(word in violation.text for word in words) for violation in referee.violations)
+
+
+@pytest.mark.parametrize(
+    ("number", "last", "lost"), [(1, 0, 0), (6, 5, 0), (9, 5, 3), (1, 500, 0), (12, 500, 11)], ids=str
+)
+def test_commands_that_did_not_come_are_counted_of_a_new_publisher_too(number: int, last: int, lost: int):
+    assert lost_before(number, last) == lost
 
 
 def test_observer_finds_a_command_that_is_not_finite(fake_node: FakeNode, referee: Referee):
